@@ -1,0 +1,1 @@
+"""Everloop keeps machine-learning models right in production."""

@@ -1,0 +1,77 @@
+"""One small algebra for whatever can pass, fail or stay inconclusive: gates, triggers, rollouts.
+
+A check is anything callable that takes one evidence object and returns a `Verdict`. Checks join with
+`&` (all must pass; one failure fails) and `|` (one pass is enough; fails only when all fail).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from everloop.types import Json
+
+__all__ = ["Check", "Outcome", "Verdict", "check"]
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+Evidence = TypeVar("Evidence")
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a check found: its outcome, one sentence of reason, the numbers behind it, and the verdicts it is made of."""
+
+    check: str
+    outcome: Outcome
+    reason: str
+    evidence: dict[str, Json] = {}
+    parts: tuple[Verdict, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "pass"
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome == "fail"
+
+
+class Check(Generic[Evidence]):
+    """A named function from evidence to a verdict that joins with `&` and `|`."""
+
+    def __init__(self, name: str, judge: Callable[[Evidence], Verdict]) -> None:
+        self.name, self._judge = name, judge
+
+    def __call__(self, evidence: Evidence) -> Verdict:
+        return self._judge(evidence)
+
+    def __and__(self, other: Check[Evidence]) -> Check[Evidence]:
+        return _join("and", (self, other), decided="fail", otherwise="pass")
+
+    def __or__(self, other: Check[Evidence]) -> Check[Evidence]:
+        return _join("or", (self, other), decided="pass", otherwise="fail")
+
+
+def check(name: str) -> Callable[[Callable[[Evidence], Verdict]], Check[Evidence]]:
+    """Make a check of a function."""
+    return lambda judge: Check(name, judge)
+
+
+def _join(word: str, checks: tuple[Check[Evidence], ...], decided: Outcome, otherwise: Outcome) -> Check[Evidence]:
+    name = f" {word} ".join(c.name for c in checks)
+
+    def judge(evidence: Evidence) -> Verdict:
+        parts = tuple(c(evidence) for c in checks)
+        outcomes = {p.outcome for p in parts}
+        outcome: Outcome
+        if decided in outcomes:
+            outcome = decided
+        elif "inconclusive" in outcomes:
+            outcome = "inconclusive"
+        else:
+            outcome = otherwise
+        telling = [p.reason for p in parts if p.outcome == outcome]
+        return Verdict(name, outcome, "; ".join(telling), parts=parts)
+
+    return Check(name, judge)

@@ -1,0 +1,253 @@
+"""`everloop.toml`, typed and read once: `load(folder)` returns `Settings` or one sentence with the line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from everloop.errors import SettingsError, close_match
+from everloop.types import Task
+
+__all__ = [
+    "ConceptDrift",
+    "Data",
+    "Deployment",
+    "Monitoring",
+    "Project",
+    "Replay",
+    "Serving",
+    "Settings",
+    "Storage",
+    "Training",
+    "Triggers",
+    "load",
+    "parse",
+    "seconds",
+]
+
+FILE = "everloop.toml"
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a duration such as `90s`, `20m`, `1.5h`, `3d` or `2w`."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is no duration: write a number and s, m, h, d or w, such as '3d'")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the project file: unknown keys are refused."""
+
+
+class Project(Section, kw_only=True):
+    """`[project]`: what the model is called."""
+
+    name: str
+
+
+class Data(Section, kw_only=True):
+    """`[data]`: where rows come from, and which columns are the target and the event time."""
+
+    source: str = "data/*.csv"
+    target: str
+    time: str
+    task: Task | None = None
+    """Inferred from the target where it is not given: text, booleans or at most 20 whole numbers are classes."""
+
+
+class Training(Section, kw_only=True):
+    """`[training]`: the functions that prepare rows and build the estimator, and what to train on."""
+
+    model: str
+    features: str | None = None
+    parameters: dict[str, Any] = {}
+    window: str = "auto"
+    """`auto` (chosen on the newest labels), `all`, a number of rows (`4000`) or a duration (`90d`)."""
+    holdout: float = 0.2
+    """Share of the newest rows that judge a candidate and are its drift baseline (never trained on before the gate)."""
+    seed: int = 0
+
+
+class Deployment(Section, kw_only=True):
+    """`[deployment]`: how a candidate takes over."""
+
+    strategy: Literal["canary", "shadow", "replace"] = "canary"
+    sticky_by: str | None = None
+    """`header:NAME` or `column:NAME`: requests of one key see one version."""
+    steps: tuple[float, ...] = (0.1,)
+    """Shares of traffic the candidate answers while it is judged."""
+    alpha: float = 0.05
+    """Probability with which a candidate that is not better is ever promoted."""
+    minimum_labels: int = 48
+    minimum_coverage: float = 0.5
+    max_days: float = 14.0
+
+
+class ConceptDrift(Section, kw_only=True):
+    """`[triggers] concept_drift`: when realised loss calls for a retraining."""
+
+    cooldown: str = "14d"
+    budget: int = 15
+    """Retrainings at most in any `period`."""
+    period: str = "365d"
+
+
+class Triggers(Section, kw_only=True):
+    """`[triggers]`: what starts a retraining."""
+
+    concept_drift: ConceptDrift | None = ConceptDrift()
+
+
+class Monitoring(Section, kw_only=True):
+    """`[monitoring]`: how often the loop looks, and how long it waits for labels."""
+
+    interval: str = "1h"
+    """Event time between two evaluations."""
+    labels: Literal["independent", "affected"] = "independent"
+
+
+class Serving(Section, kw_only=True):
+    """`[serving]`: where the server listens and how it keeps its journal."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    journal: Literal["written", "durable", "buffered"] = "written"
+    max_body: str = "16MB"
+
+
+class Replay(Section, kw_only=True):
+    """`[replay]`: how `everloop demo` and `everloop backtest` play history."""
+
+    start: float = 0.5
+    """Share of the rows that are known at the start."""
+    label_delay: str = "24h"
+    training_time: str = "1h"
+    """Event time that a retraining takes."""
+
+
+class Storage(Section, kw_only=True):
+    """`[storage]`: where state lives; relative paths lie in the project."""
+
+    store: str = "sqlite:///.everloop/store.db"
+    artifacts: str = ".everloop/artifacts"
+    bundles: str = ".everloop/bundles"
+    journal: str = ".everloop/journal"
+    keys: str = ".everloop/keys"
+    plan: str = ".everloop/plan.json"
+
+
+class Settings(Section, kw_only=True):
+    """A whole project file; `[project] name`, `[data] target` and `time`, `[training] model` are all it needs."""
+
+    project: Project
+    data: Data
+    training: Training
+    gates: dict[str, Any] = msgspec.field(default_factory=lambda: {"beats_champion": True})
+    deployment: Deployment = Deployment()
+    triggers: Triggers = Triggers()
+    monitoring: Monitoring = Monitoring()
+    serving: Serving = Serving()
+    replay: Replay = Replay()
+    storage: Storage = Storage()
+
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def load(folder: Path) -> Settings:
+    """Return the settings of the project in `folder`; raises `SettingsError` with the line of what is wrong."""
+    path = folder / FILE
+    if not path.is_file():
+        raise SettingsError(f"not a project: there is no {FILE} in this folder", path=str(folder))
+    return parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse(text: str, path: str = FILE) -> Settings:
+    """Return the settings that a project file's text holds."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"not valid TOML: {error}", path) from None
+    _refuse_unknown(raw, Settings, [], text, path)
+    try:
+        settings = msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        keys = [k for k in place.rstrip("`").split(".") if k]
+        where = f"[{'.'.join(keys)}] " if keys else ""
+        raise SettingsError(where + message[0].lower() + message[1:], path, _line(text, keys)) from None
+    _check_values(settings, text, path)
+    return settings
+
+
+def _refuse_unknown(raw: dict[str, Any], struct: type[msgspec.Struct], keys: list[str], text: str, path: str) -> None:
+    fields = {f.name: f.type for f in msgspec.structs.fields(struct)}
+    for key, value in raw.items():
+        here = [*keys, key]
+        if key not in fields:
+            inside = f" in [{'.'.join(keys)}]" if keys else ""
+            raise SettingsError(f"unknown key {key!r}{inside}{close_match(key, fields)}", path, _line(text, here))
+        inner = _section(fields[key])
+        if inner and isinstance(value, dict):
+            _refuse_unknown(value, inner, here, text, path)
+
+
+def _section(annotation: Any) -> type[msgspec.Struct] | None:
+    for option in getattr(annotation, "__args__", (annotation,)):
+        if isinstance(option, type) and issubclass(option, Section):
+            return option
+    return None
+
+
+def _check_values(settings: Settings, text: str, path: str) -> None:
+    drift = settings.triggers.concept_drift
+    durations = [
+        (["replay", "label_delay"], settings.replay.label_delay),
+        (["replay", "training_time"], settings.replay.training_time),
+        (["monitoring", "interval"], settings.monitoring.interval),
+    ]
+    if drift:
+        durations += [
+            (["triggers", "concept_drift", "cooldown"], drift.cooldown),
+            (["triggers", "concept_drift", "period"], drift.period),
+        ]
+    for keys, value in durations:
+        try:
+            seconds(value)
+        except ValueError as error:
+            raise SettingsError(f"[{'.'.join(keys)}] {error}", path, _line(text, keys)) from None
+    ranges = [
+        (["training", "holdout"], settings.training.holdout, 0.0, 0.9),
+        (["replay", "start"], settings.replay.start, 0.01, 0.99),
+        (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
+        (["deployment", "minimum_coverage"], settings.deployment.minimum_coverage, 0.0, 1.0),
+        *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
+    ]
+    for keys, number, low, high in ranges:
+        if not low <= number <= high:
+            message = f"[{'.'.join(keys)}] {number} lies outside {low} to {high}"
+            raise SettingsError(message, path, _line(text, keys))
+
+
+def _line(text: str, keys: list[str]) -> int | None:
+    """Return the line where the last of `keys` stands: in its table, inline or dotted; None where it cannot be told."""
+    table: list[str] = []
+    found: int | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+([^\]]+)\]+", line):
+            table = [part.strip().strip("\"'") for part in header[1].split(".")]
+            if table == keys:
+                return number
+        elif entry := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+            here = table + [part.strip("\"'") for part in entry[1].split(".")]
+            if here == keys:
+                return number
+            if keys[: len(here)] == here:
+                found = number
+    return found

@@ -1,0 +1,164 @@
+"""Frozen values that two or more folders share. Times are UTC event time, in seconds since 1970."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "Column",
+    "Decision",
+    "Event",
+    "Feedback",
+    "Json",
+    "Plan",
+    "Prediction",
+    "Signal",
+    "Task",
+    "Variant",
+    "as_json",
+    "new_id",
+    "parse_time",
+    "show_time",
+]
+
+Json = Any
+Task = Literal["regression", "classification"]
+Dtype = Literal["float64", "int64", "bool", "string"]
+Kind = Literal["numeric", "categorical", "text", "image", "video"]
+
+
+class Column(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One named input or output of a model: its dtype, its kind, the shape of one row of it, what was seen in training."""
+
+    name: str
+    dtype: Dtype
+    kind: Kind = "numeric"
+    shape: tuple[int, ...] = ()
+    categories: tuple[str | int | float | bool, ...] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One version's place in a plan: where its bundle lies, which share of the requests it answers."""
+
+    version: str
+    bundle: str
+    role: Literal["champion", "candidate"]
+    weight: float
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which version answers which share; written atomically by the controller, read by every worker.
+
+    `since` is the event time from which a candidate takes part; before it the champion answers alone.
+    """
+
+    generation: int
+    model: str
+    variants: tuple[Variant, ...]
+    since: float = 0.0
+    sticky_by: str | None = None
+
+    @property
+    def champion(self) -> Variant:
+        return next(v for v in self.variants if v.role == "champion")
+
+    @property
+    def candidate(self) -> Variant | None:
+        return next((v for v in self.variants if v.role == "candidate"), None)
+
+
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One answered request as the journal keeps it (its id and time stand in the record around it).
+
+    `inputs` and `outputs` map a column's name to one value a row; every list has the same length.
+    `propensity` is the probability with which this variant was chosen.
+    """
+
+    model: str
+    version: str
+    inputs: dict[str, list[Any]]
+    outputs: dict[str, list[Any]]
+    variant: str = "champion"
+    propensity: float = 1.0
+    why: str = "weight"
+    generation: int = 0
+    latency_us: int = 0
+    flags: dict[str, Any] = {}
+
+
+class Feedback(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The true value of one row of one prediction, observed at `time`; sent twice it counts once."""
+
+    prediction: str
+    value: float | str | int | bool
+    time: float
+    row: int = 0
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """What a monitor says about one window: a value, the threshold it is held against, and the evidence."""
+
+    name: str
+    time: float
+    value: float
+    threshold: float
+    firing: bool
+    start: float
+    end: float
+    evidence: dict[str, Json] = {}
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened, in the form of CloudEvents 1.0; a command is an event too."""
+
+    id: str
+    type: str
+    source: str
+    time: float
+    subject: str = ""
+    data: dict[str, Json] = {}
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What the loop answered to one or more events, and why."""
+
+    time: float
+    response: Literal["hold", "recalibrate", "retrain", "ask"]
+    reason: str
+    events: tuple[str, ...] = ()
+    evidence: dict[str, Json] = {}
+
+
+def new_id(time: float, random: bytes | None = None) -> str:
+    """Return a UUIDv7 (RFC 9562) of the event time `time`: ids sort by time, to the millisecond."""
+    tail = int.from_bytes(random or os.urandom(10), "big")
+    value = (max(0, int(time * 1000)) & (1 << 48) - 1) << 80
+    value |= 0x7 << 76 | ((tail >> 62) & 0xFFF) << 64 | 0b10 << 62 | (tail & (1 << 62) - 1)
+    return str(uuid.UUID(int=value))
+
+
+def parse_time(value: str | float) -> float:
+    """Return seconds since 1970 from an RFC 3339 text (UTC where it names no offset) or a number."""
+    if isinstance(value, int | float):
+        return float(value)
+    moment = datetime.fromisoformat(value)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def show_time(time: float) -> str:
+    """Return `2012-05-01T07:00:00Z`."""
+    text = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds" if time % 1 else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def as_json(value: object) -> Mapping[str, Json]:
+    """Return a struct as plain JSON values."""
+    return msgspec.to_builtins(value)  # type: ignore[no-any-return]
