@@ -1,0 +1,40 @@
+# The two commands of a newcomer are `make demo` and `make test`; each does all of its own set-up.
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+OUT ?= demo
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-all slow check bench requirements clean
+
+demo: $(VENV)/.platform
+	$(BIN)/everloop demo $(if $(DATA),--data $(DATA)) --out $(OUT)
+
+test: $(VENV)/.dev check
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
+
+slow: $(VENV)/.dev
+	$(BIN)/pytest -q -m slow
+
+test-all: test slow
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/.dev
+	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+requirements:
+	tools/setup requirements $(PYTHON) $(VENV)
+
+$(VENV)/.platform: requirements/platform.txt requirements/uv.txt pyproject.toml tools/setup
+	tools/setup platform $(PYTHON) $(VENV)
+
+$(VENV)/.dev: requirements/dev.txt requirements/uv.txt pyproject.toml tools/setup
+	tools/setup dev $(PYTHON) $(VENV)
+
+clean:
+	rm -rf $(VENV) demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,65 @@
+"""The plan file, made anew from the store's rows: whatever crashed in between, the file says what the rows say."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from everloop import registry, store
+from everloop.loop.workspace import Workspace
+from everloop.serving.plan import read_plan, write_plan
+from everloop.types import Plan, Variant
+
+__all__ = ["current_plan", "next_generation", "publish"]
+
+
+def publish(workspace: Workspace) -> Plan | None:
+    """Write the plan that the store's rows describe; returns it, or None while there is no champion."""
+    plan = current_plan(workspace)
+    if plan is None:
+        return None
+    written = read_plan(workspace.plan) if workspace.plan.is_file() else None
+    if written != plan:
+        write_plan(workspace.plan, plan)
+    return plan
+
+
+def current_plan(workspace: Workspace) -> Plan | None:
+    """Return the plan that follows from the champion alias and the rollout under way."""
+    with workspace.store.read() as connection:
+        champion = registry.alias(connection, workspace.name, "champion")
+        if champion is None:
+            return None
+        active = connection.execute(
+            sa.select(store.rollout).where(store.rollout.c.status.in_(("shadow", "canary")))
+        ).mappings().first()
+        generation = connection.execute(
+            sa.select(store.state.c.value).where(store.state.c.name == "plan_generation")
+        ).scalar()
+        since, variants = 0.0, []
+        if active:
+            bundle = registry.get(connection, workspace.name, active["candidate"])["bundle"]
+            share = float(active["state"]["share"])
+            variants.append(Variant(active["candidate"], bundle, "candidate", share))
+            since = active["started"]
+        bundle = registry.get(connection, workspace.name, champion)["bundle"]
+        variants.insert(0, Variant(champion, bundle, "champion", 1.0 - sum(v.weight for v in variants)))
+    return Plan(
+        generation=generation or 0,
+        model=workspace.name,
+        variants=tuple(variants),
+        since=since,
+        sticky_by=workspace.settings.deployment.sticky_by,
+    )
+
+
+def next_generation(connection: store.Connection) -> None:
+    """Count one change of the plan, in the transaction that changes it."""
+    query = sa.select(store.state.c.value).where(store.state.c.name == "plan_generation")
+    generation = connection.execute(query).scalar()
+    if generation is None:
+        connection.execute(store.state.insert().values(name="plan_generation", value=1))
+    else:
+        where = store.state.c.name == "plan_generation"
+        connection.execute(store.state.update().where(where).values(value=generation + 1))
+
+

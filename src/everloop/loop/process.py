@@ -1,0 +1,53 @@
+"""The controller as a process: the lease that keeps it alone, its clock, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from everloop.errors import BusyError
+from everloop.loop.commands import CLOCK, finish, waiting
+from everloop.loop.controller import Controller
+from everloop.loop.workspace import Workspace
+
+__all__ = ["lease", "run_controller"]
+
+
+@contextlib.contextmanager
+def lease(path: Path) -> Iterator[None]:
+    """Hold the project's controller lease; a crash gives it back, a second controller is refused."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise BusyError(f"another controller (process {holder}) runs this project: stop it first") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def run_controller(workspace: Workspace, controller: Controller, clock: Literal["wall", "event"]) -> None:
+    """Step until SIGTERM or SIGINT: every second of wall time, or at each clock event."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.is_set():
+        if clock == "wall":
+            controller.step(time.time())
+            stop.wait(1.0)
+            continue
+        for event in waiting(workspace.store, CLOCK):
+            plan = controller.step(event.time)
+            finish(workspace.store, event.id, {"generation": plan.generation if plan else 0})
+        stop.wait(0.02)

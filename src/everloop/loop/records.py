@@ -1,0 +1,98 @@
+"""The rows of the loop: signals, decisions, rollouts, the controller's own state; each call joins a transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from everloop import store
+from everloop.checks import Verdict
+from everloop.rollouts import RolloutState
+from everloop.store import Connection
+from everloop.types import Decision, Signal, as_json
+
+__all__ = [
+    "close_decision",
+    "load_state",
+    "open_decisions",
+    "record_decision",
+    "record_rollout",
+    "record_signals",
+    "save_state",
+]
+
+
+def record_signals(connection: Connection, signals: list[Signal]) -> None:
+    """Store what the monitors said."""
+    if signals:
+        connection.execute(store.signal.insert(), [as_json(s) | {"firing": int(s.firing)} for s in signals])
+
+
+def record_decision(connection: Connection, decision: Decision, *, status: str, run: str | None = None) -> str:
+    """Store a decision and return its id (`d-1`, `d-2`, ...); an `open` one is carried out exactly once."""
+    number = (connection.execute(sa.select(sa.func.max(store.decision.c.number))).scalar() or 0) + 1
+    row = as_json(decision) | {"id": f"d-{number}", "number": number, "status": status, "run": run}
+    connection.execute(store.decision.insert().values(**row))
+    _tell(connection, "decision", decision.time, row)
+    return str(row["id"])
+
+
+def open_decisions(connection: Connection) -> list[dict[str, Any]]:
+    """Return the decisions that are not carried out yet, oldest first."""
+    query = sa.select(store.decision).where(store.decision.c.status == "open").order_by(store.decision.c.number)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def close_decision(connection: Connection, id: str, status: str, outcome: dict[str, Any]) -> None:
+    """Mark a decision `done` or `failed`, and add what came of it to its evidence."""
+    where = store.decision.c.id == id
+    evidence = connection.execute(sa.select(store.decision.c.evidence).where(where)).scalar_one()
+    values = {"status": status, "evidence": evidence | {"outcome": outcome}}
+    connection.execute(store.decision.update().where(where).values(**values))
+
+
+def record_rollout(
+    connection: Connection, state: RolloutState, now: float, *, id: str | None = None, decision: str | None = None
+) -> str:
+    """Store a new rollout (`r-1`, `r-2`, ...) or what became of one; returns its id."""
+    values: dict[str, Any] = {
+        "status": state.status,
+        "state": as_json(state),
+        "verdict": as_json(state.verdict) if state.verdict else None,
+        "ended": None if state.active else now,
+    }
+    if id is not None:
+        connection.execute(store.rollout.update().where(store.rollout.c.id == id).values(**values))
+    else:
+        count = connection.execute(sa.select(sa.func.count()).select_from(store.rollout)).scalar_one()
+        id = f"r-{count + 1}"
+        values |= {"champion": state.champion, "candidate": state.candidate, "started": state.started}
+        connection.execute(store.rollout.insert().values(id=id, decision=decision, **values))
+    if not state.active or decision:
+        _tell(connection, "rollout", now, {"id": id, "status": state.status, "candidate": state.candidate})
+    return id
+
+
+def load_state(connection: Connection, name: str, kind: type[Any]) -> Any:
+    """Return the state stored under `name`, or a new one."""
+    data = connection.execute(sa.select(store.state.c.data).where(store.state.c.name == name)).scalar()
+    return msgspec.msgpack.decode(data, type=kind) if data else kind()
+
+
+def save_state(connection: Connection, name: str, state: Any) -> None:
+    """Replace the state stored under `name`."""
+    data = msgspec.msgpack.encode(state)
+    where = store.state.c.name == name
+    if connection.execute(store.state.update().where(where).values(data=data)).rowcount == 0:
+        connection.execute(store.state.insert().values(name=name, value={}, data=data))
+
+
+def verdict_row(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as the JSON that rows keep."""
+    return dict(as_json(verdict))
+
+
+def _tell(connection: Connection, kind: str, time: float, payload: dict[str, Any]) -> None:
+    connection.execute(store.outbox.insert().values(kind=kind, time=time, payload=payload))

@@ -1,0 +1,60 @@
+"""The composition root of the platform: opens a project's settings, store, artifacts, keys and paths once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from everloop.bundles import SigningKey, trusted
+from everloop.inference import Model
+from everloop.pipelines import ArtifactStore
+from everloop.settings import Settings, load
+from everloop.store import Store
+
+__all__ = ["Workspace", "open_workspace"]
+
+
+class Workspace:
+    """One opened project: where its state lives, and the objects that guard it."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder, self.settings = folder.resolve(), settings
+        storage = settings.storage
+        self.bundles = self.path(storage.bundles)
+        self.journal = self.path(storage.journal)
+        self.keys = self.path(storage.keys)
+        self.plan = self.path(storage.plan)
+        for place in (self.bundles, self.journal, self.plan.parent):
+            place.mkdir(parents=True, exist_ok=True)
+        self.store = Store(storage.store, self.folder)
+        self.artifacts = ArtifactStore(storage.artifacts, self.folder)
+        self.key = SigningKey.create(self.keys)
+        self._models: dict[str, Model] = {}
+
+    @property
+    def name(self) -> str:
+        return self.settings.project.name
+
+    def path(self, place: str) -> Path:
+        """Return the absolute path of a place named in the project file."""
+        return self.folder / place.removeprefix("file://")
+
+    def model(self, bundle: str) -> Model:
+        """Return the model of a bundle, verified and loaded once."""
+        if bundle not in self._models:
+            self._models[bundle] = Model.load(self.path(bundle), trusted(self.keys))
+        return self._models[bundle]
+
+    def keep_models(self, bundles: set[str]) -> None:
+        """Forget the loaded models of all other bundles."""
+        self._models = {name: model for name, model in self._models.items() if name in bundles}
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def open_workspace(folder: Path, settings: Settings | None = None, **sections: msgspec.Struct) -> Workspace:
+    """Open the project in `folder`; `sections` replace whole tables of its settings (a backtest's own storage)."""
+    settings = settings or load(folder)
+    return Workspace(folder, msgspec.structs.replace(settings, **sections))

@@ -1,0 +1,75 @@
+"""Conditions over what is known now: each is a check, joined with `&` and `|`; a pass means act."""
+
+from __future__ import annotations
+
+import msgspec
+
+from everloop.checks import Check, Verdict
+from everloop.types import Signal, show_time
+
+__all__ = ["TriggerState", "budget", "cooldown", "firing", "no_rollout"]
+
+
+class TriggerState(msgspec.Struct, frozen=True):
+    """What a condition may look at: the time, the newest signal of each name, the times of past retrainings."""
+
+    time: float
+    signals: dict[str, Signal]
+    retrainings: tuple[float, ...] = ()
+    rollout: str | None = None
+
+
+def firing(name: str) -> Check[TriggerState]:
+    """Pass while the newest signal of that name fires."""
+
+    def judge(state: TriggerState) -> Verdict:
+        signal = state.signals.get(name)
+        if signal is None:
+            return Verdict(f"firing({name})", "fail", f"no {name} signal yet")
+        evidence = {"value": signal.value, "threshold": signal.threshold}
+        if not signal.firing:
+            return Verdict(f"firing({name})", "fail", f"{name} is quiet at {signal.value:.4g}", evidence)
+        return Verdict(f"firing({name})", "pass", f"{name} at {signal.value:.4g}, over {signal.threshold:.4g}", evidence)
+
+    return Check(f"firing({name})", judge)
+
+
+def cooldown(seconds: float) -> Check[TriggerState]:
+    """Pass once the last retraining lies at least that long back."""
+
+    def judge(state: TriggerState) -> Verdict:
+        if not state.retrainings:
+            return Verdict("cooldown", "pass", "no retraining yet")
+        since = state.time - max(state.retrainings)
+        evidence = {"last": max(state.retrainings), "seconds": seconds}
+        if since < seconds:
+            until = show_time(max(state.retrainings) + seconds)
+            return Verdict("cooldown", "fail", f"the cooldown lasts until {until}", evidence)
+        return Verdict("cooldown", "pass", f"last retraining {since / 86400:.0f} days ago", evidence)
+
+    return Check("cooldown", judge)
+
+
+def budget(count: int, period: float) -> Check[TriggerState]:
+    """Pass while fewer than `count` retrainings lie in the last `period` seconds."""
+
+    def judge(state: TriggerState) -> Verdict:
+        used = sum(state.time - t < period for t in state.retrainings)
+        evidence = {"used": used, "count": count, "period": period}
+        days = f"{period / 86400:.0f} days"
+        if used >= count:
+            return Verdict("budget", "fail", f"all {count} retrainings of {days} are used", evidence)
+        return Verdict("budget", "pass", f"{used} of {count} retrainings of {days} used", evidence)
+
+    return Check("budget", judge)
+
+
+def no_rollout() -> Check[TriggerState]:
+    """Pass while no candidate is being judged: during a rollout the loop records and does not act."""
+
+    def judge(state: TriggerState) -> Verdict:
+        if state.rollout:
+            return Verdict("no_rollout", "fail", f"rollout {state.rollout} is being judged")
+        return Verdict("no_rollout", "pass", "no rollout under way")
+
+    return Check("no_rollout", judge)
