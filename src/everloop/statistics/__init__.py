@@ -1,15 +1,18 @@
 """Tests and distances in plain numpy: two samples, sequential means, changes."""
 
 from everloop.statistics.blocks import BlockMeans, block_means
+from everloop.statistics.levels import apply_level, fit_level
 from everloop.statistics.sequential import MeanTest, change_evidence, mean_test, t_mixture_log_e
 from everloop.statistics.two_sample import chi_squared, jensen_shannon, kolmogorov_smirnov, population_stability
 
 __all__ = [
     "BlockMeans",
     "MeanTest",
+    "apply_level",
     "block_means",
     "change_evidence",
     "chi_squared",
+    "fit_level",
     "jensen_shannon",
     "kolmogorov_smirnov",
     "mean_test",

@@ -1,0 +1,160 @@
+"""Concept drift from late labels: has the champion's loss risen, and would a cheap challenger have done better?
+
+Two signals on blocks of event time since the champion was first scored:
+
+- `realised_loss`: a Shiryaev-Roberts e-detector on the block means of its loss, against the losses it
+  had out of time. Without a change it fires once in `run_length` blocks or less often.
+- `challenger_gain`: an e-process on what a level (`everloop.statistics.levels`), fitted on the week
+  before each block, would have gained on that block. What makes everybody's loss rise (a busy season,
+  noise) is no gain, and no reason to retrain. False alarms between two restarts: at most `alpha`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.statistics import BlockMeans, apply_level, change_evidence, fit_level, t_mixture_log_e
+from everloop.types import Signal, Task
+
+__all__ = ["ConceptDrift", "DriftRules", "DriftState", "LabelledRow"]
+
+Loss = Callable[[NDArray[Any], NDArray[np.float64]], NDArray[np.float64]]
+
+
+class DriftRules(msgspec.Struct, frozen=True):
+    """`block` is the length of event time that counts as one observation, in seconds."""
+
+    task: Task
+    block: float = 86400.0
+    memory: int = 7
+    """Blocks that a challenger's level is fitted on."""
+    run_length: float = 365.0
+    alpha: float = 0.025
+    minimum_blocks: int = 3
+
+
+class LabelledRow(msgspec.Struct, frozen=True, array_like=True):
+    """One labelled row in prediction-time order: the truth (a class's index), the champion's answer, its loss."""
+
+    time: float
+    truth: float
+    answer: list[float]
+    loss: float
+
+
+class DriftState(msgspec.Struct):
+    """All that a restart needs."""
+
+    since: float | None = None
+    baseline: list[float] = []
+    losses: BlockMeans | None = None
+    recent: list[LabelledRow] = []
+    gains: list[float] = []
+    gains_since: float = float("-inf")
+    judged: int = 0
+    labelled: int = 0
+    labelled_until: float = float("-inf")
+
+
+class ConceptDrift:
+    """Watches one champion at a time; `start` names a new one, `rebase` takes its present loss as normal."""
+
+    def __init__(self, rules: DriftRules, loss: Loss, state: DriftState) -> None:
+        self.rules, self._loss, self.state = rules, loss, state
+
+    def start(self, baseline: Iterable[float], since: float) -> None:
+        """Watch a new champion from `since` on, its out-of-time block losses being `baseline`."""
+        self.state = DriftState(since=since, baseline=list(baseline), losses=BlockMeans(since, self.rules.block))
+
+    def restart_gains(self, now: float) -> None:
+        """Forget the challenger's past gains: a decision was taken on them."""
+        self.state.gains, self.state.gains_since = [], now
+
+    def rebase(self, since: float) -> None:
+        """Take the champion's newest losses as its baseline: no candidate was better, so the old alarm is answered."""
+        if self.state.losses is None:
+            return
+        newest = self.state.losses.complete(self.state.labelled_until)[-4 * self.rules.memory :]
+        if len(newest) >= 2:
+            self.state.baseline = newest.tolist()
+        self.state.losses = BlockMeans(since, self.rules.block)
+        self.restart_gains(since)
+
+    def update(self, rows: Iterable[LabelledRow]) -> None:
+        """Take labelled rows of the champion in prediction-time order."""
+        state = self.state
+        if state.since is None or state.losses is None:
+            return
+        for row in rows:
+            state.losses.add(row.time, row.loss)
+            state.recent.append(row)
+            state.labelled += 1
+            state.labelled_until = max(state.labelled_until, row.time)
+        self._judge_blocks()
+
+    def signals(self, now: float, coverage: float) -> list[Signal]:
+        """Return both signals as they stand; none before the champion has enough complete blocks."""
+        state = self.state
+        if state.since is None or state.losses is None:
+            return []
+        means = state.losses.complete(state.labelled_until)
+        if len(means) < self.rules.minimum_blocks:
+            return []
+        common = {"labels": state.labelled, "coverage": coverage, "labelled_until": state.labelled_until}
+        return [self._loss_signal(means, now, common), self._gain_signal(now, common)]
+
+    def _loss_signal(self, means: NDArray[np.float64], now: float, common: dict[str, Any]) -> Signal:
+        state, limit = self.state, self.rules.run_length
+        assert state.losses is not None
+        value = change_evidence(means, state.baseline)
+        evidence = common | {
+            "baseline": float(np.mean(state.baseline)) if state.baseline else None,
+            "loss": float(means[-self.rules.memory :].mean()),
+            "blocks": len(means),
+        }
+        return Signal("realised_loss", now, value, limit, value >= limit, state.losses.start, now, evidence)
+
+    def _gain_signal(self, now: float, common: dict[str, Any]) -> Signal:
+        state = self.state
+        assert state.since is not None
+        gains, limit = np.asarray(state.gains), 1.0 / self.rules.alpha
+        value = 0.0
+        if len(gains) >= self.rules.minimum_blocks:
+            ahead = np.cumsum(gains) > 0
+            log_e = t_mixture_log_e(gains)[self.rules.minimum_blocks - 1 :]
+            value = float(np.exp(np.max(np.where(ahead[self.rules.minimum_blocks - 1 :], log_e, -np.inf))))
+        evidence = common | {"gain": float(gains.mean()) if len(gains) else 0.0, "blocks": len(gains)}
+        start = max(state.since, state.gains_since)
+        return Signal("challenger_gain", now, value, limit, value >= limit, start, now, evidence)
+
+    def _judge_blocks(self) -> None:
+        """Judge the challenger on each block that is complete by now, then forget rows older than its memory."""
+        state, length = self.state, self.rules.block
+        assert state.since is not None
+        while state.since + (state.judged + 1) * length <= state.labelled_until:
+            begin = state.since + state.judged * length
+            before = [r for r in state.recent if begin - self.rules.memory * length <= r.time < begin]
+            block = [r for r in state.recent if begin <= r.time < begin + length]
+            state.judged += 1
+            if block and len(before) >= 2 * self.rules.minimum_blocks and begin >= state.gains_since:
+                state.gains.append(self._gain(before, block))
+        oldest = state.since + (state.judged - self.rules.memory) * length
+        state.recent = [r for r in state.recent if r.time >= oldest]
+
+    def _gain(self, before: list[LabelledRow], block: list[LabelledRow]) -> float:
+        level = fit_level(self.rules.task, _truth(before), self._answers(before))
+        challenger = self._loss(_truth(block), apply_level(self._answers(block), level))
+        return float(np.mean([r.loss for r in block]) - challenger.mean())
+
+    def _answers(self, rows: list[LabelledRow]) -> NDArray[np.float64]:
+        answers = np.asarray([r.answer for r in rows], dtype=np.float64)
+        return answers[:, 0] if self.rules.task == "regression" else answers
+
+
+def _truth(rows: list[LabelledRow]) -> NDArray[np.float64]:
+    return np.asarray([r.truth for r in rows], dtype=np.float64)
