@@ -1,19 +1,19 @@
 """Every error that Everloop raises on purpose.
 
-    EverloopError                    one sentence: what, where, what to do next
-    ├── UsageError                   the caller asked for something impossible       exit 2, HTTP 400
-    │   ├── SettingsError            everloop.toml is wrong
-    │   ├── RequestError             a request is malformed (carries its HTTP status)
-    │   └── NotFoundError            no such version, run, model, ... (close match)  HTTP 404
-    ├── CheckError                   the model or the data failed a check            exit 1
-    │   ├── DataError                rows that break the schema
-    │   └── ParityError              the exported graph disagrees with the estimator
-    └── SystemError_                 the machine or a neighbour failed               exit 3, HTTP 503
-        ├── BundleError              a bundle is damaged, unsigned or untrusted
-        ├── JournalError             the journal cannot be written or read
-        ├── StoreError               the SQL store cannot be reached or is locked
-        ├── StepError                a pipeline step failed (its log is shown)
-        └── BusyError                somebody else holds it: port, lease, run
+EverloopError                    one sentence: what, where, what to do next
+├── UsageError                   the caller asked for something impossible       exit 2, HTTP 400
+│   ├── SettingsError            everloop.toml is wrong
+│   ├── RequestError             a request is malformed (carries its HTTP status)
+│   └── NotFoundError            no such version, run, model, ... (close match)  HTTP 404
+├── CheckError                   the model or the data failed a check            exit 1
+│   ├── DataError                rows that break the schema
+│   └── ParityError              the exported graph disagrees with the estimator
+└── SystemError_                 the machine or a neighbour failed               exit 3, HTTP 503
+    ├── BundleError              a bundle is damaged, unsigned or untrusted
+    ├── JournalError             the journal cannot be written or read
+    ├── StoreError               the SQL store cannot be reached or is locked
+    ├── StepError                a pipeline step failed (its log is shown)
+    └── BusyError                somebody else holds it: port, lease, run
 """
 
 from __future__ import annotations

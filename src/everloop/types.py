@@ -34,7 +34,7 @@ Kind = Literal["numeric", "categorical", "text", "image", "video"]
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One named input or output of a model: its dtype, its kind, the shape of one row of it, what was seen in training."""
+    """One named input or output of a model: dtype, kind, the shape of one row of it, what training saw."""
 
     name: str
     dtype: Dtype

@@ -29,9 +29,11 @@ def current_plan(workspace: Workspace) -> Plan | None:
         champion = registry.alias(connection, workspace.name, "champion")
         if champion is None:
             return None
-        active = connection.execute(
-            sa.select(store.rollout).where(store.rollout.c.status.in_(("shadow", "canary")))
-        ).mappings().first()
+        active = (
+            connection.execute(sa.select(store.rollout).where(store.rollout.c.status.in_(("shadow", "canary"))))
+            .mappings()
+            .first()
+        )
         generation = connection.execute(
             sa.select(store.state.c.value).where(store.state.c.name == "plan_generation")
         ).scalar()
@@ -61,5 +63,3 @@ def next_generation(connection: store.Connection) -> None:
     else:
         where = store.state.c.name == "plan_generation"
         connection.execute(store.state.update().where(where).values(value=generation + 1))
-
-

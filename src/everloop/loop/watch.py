@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-
 from everloop.inference import Model
 from everloop.journal import Position, Reader, Record
+
 from everloop.monitoring import JoinState, LabelJoin
 from everloop.types import Feedback, Plan, Prediction
 
@@ -51,7 +51,9 @@ class WatchState(msgspec.Struct):
 class Watch:
     """A journal reader whose offset is stored by the controller, in the same transaction as its decisions."""
 
-    def __init__(self, reader: Reader, coverage: float, losses: Losses, state: WatchState, keep_inputs: int = 500) -> None:
+    def __init__(
+        self, reader: Reader, coverage: float, losses: Losses, state: WatchState, keep_inputs: int = 500
+    ) -> None:
         self.state, self._reader, self._losses = state, reader, losses
         self._join = LabelJoin(coverage, state.join)
         self._keep = keep_inputs

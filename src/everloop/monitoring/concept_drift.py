@@ -6,7 +6,8 @@ Two signals on blocks of event time since the champion was first scored:
   had out of time. Without a change it fires once in `run_length` blocks or less often.
 - `challenger_gain`: an e-process on what a level (`everloop.statistics.levels`), fitted on the week
   before each block, would have gained on that block. What makes everybody's loss rise (a busy season,
-  noise) is no gain, and no reason to retrain. False alarms between two restarts: at most `alpha`.
+  noise) is no gain, and no reason to retrain. Without a gain it fires once in `memory / alpha` blocks or
+  less often.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.statistics import BlockMeans, apply_level, change_evidence, fit_level, t_mixture_log_e
+from everloop.statistics import BlockMeans, apply_level, change_evidence, fit_level, gain_evidence
 from everloop.types import Signal, Task
 
 __all__ = ["ConceptDrift", "DriftRules", "DriftState", "LabelledRow"]
@@ -58,7 +59,7 @@ class DriftState(msgspec.Struct):
     gains_since: float = float("-inf")
     judged: int = 0
     labelled: int = 0
-    labelled_until: float = float("-inf")
+    labelled_until: float = 0.0
 
 
 class ConceptDrift:
@@ -123,11 +124,7 @@ class ConceptDrift:
         state = self.state
         assert state.since is not None
         gains, limit = np.asarray(state.gains), 1.0 / self.rules.alpha
-        value = 0.0
-        if len(gains) >= self.rules.minimum_blocks:
-            ahead = np.cumsum(gains) > 0
-            log_e = t_mixture_log_e(gains)[self.rules.minimum_blocks - 1 :]
-            value = float(np.exp(np.max(np.where(ahead[self.rules.minimum_blocks - 1 :], log_e, -np.inf))))
+        value = gain_evidence(gains, self.rules.memory, self.rules.minimum_blocks)
         evidence = common | {"gain": float(gains.mean()) if len(gains) else 0.0, "blocks": len(gains)}
         start = max(state.since, state.gains_since)
         return Signal("challenger_gain", now, value, limit, value >= limit, start, now, evidence)

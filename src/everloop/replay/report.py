@@ -34,7 +34,9 @@ class Series(msgspec.Struct, frozen=True):
     """`rmse` takes the root of a window's mean loss, `log_loss` the mean itself."""
 
 
-def render(title: str, summary: Mapping[str, Any], series: Series, signals: Sequence[Mapping[str, Any]]) -> dict[PurePath, bytes]:
+def render(
+    title: str, summary: Mapping[str, Any], series: Series, signals: Sequence[Mapping[str, Any]]
+) -> dict[PurePath, bytes]:
     """Return `report.html` (no outside reference) and `error.png`."""
     matplotlib.use("Agg")
     marks = [(parse_time(r["time"]), r["verdict"]) for r in summary["retrainings"]]
@@ -71,7 +73,9 @@ def _error_plot(series: Series, marks: Sequence[tuple[float, str]], days: float 
     for time, verdict in marks:
         colour, style = styles.get(verdict, (QUIET, "--"))
         label = f"retraining, {verdict.replace('_', ' ')}"
-        axes.axvline(_dates([time])[0], color=colour, ls=style, lw=0.9, alpha=0.8, label=None if label in named else label)
+        axes.axvline(
+            _dates([time])[0], color=colour, ls=style, lw=0.9, alpha=0.8, label=None if label in named else label
+        )
         named.add(label)
     axes.set_ylabel(f"{series.metric.replace('_', ' ')} over the last {days:.0f} days")
     axes.set_ylim(bottom=0)
@@ -148,12 +152,18 @@ def _facts(summary: Mapping[str, Any]) -> str:
     rows = []
     for name, value in summary[summary["metric"]].items():
         if isinstance(value, int | float):
-            rows.append(f"<div><b>{value:.4g}</b><span>{summary['metric'].replace('_', ' ')}, {html.escape(name)}</span></div>")
+            rows.append(
+                f"<div><b>{value:.4g}</b><span>{summary['metric'].replace('_', ' ')}, {html.escape(name)}</span></div>"
+            )
     rows.append(f"<div><b>{len(summary['retrainings'])}</b><span>retrainings</span></div>")
     sent, failed = summary["predictions"]["sent"], summary["predictions"]["failed"]
     rows.append(f"<div><b>{sent:,}</b><span>predictions, {failed} failed</span></div>")
     origin = summary["data"].get("origin", "")
-    note = "<p>The data is <b>simulated</b>: no file was given and none could be downloaded.</p>" if origin == "simulated" else ""
+    note = (
+        "<p>The data is <b>simulated</b>: no file was given and none could be downloaded.</p>"
+        if origin == "simulated"
+        else ""
+    )
     return f"<div class='facts'>{''.join(rows)}</div>{note}"
 
 

@@ -47,7 +47,7 @@ class RolloutState(msgspec.Struct):
     champion_losses: BlockMeans
     candidate_losses: BlockMeans
     pairs: int = 0
-    labelled_until: float = float("-inf")
+    labelled_until: float = 0.0
     verdict: Verdict | None = None
 
     @property
@@ -67,7 +67,9 @@ def begin(champion: str, candidate: str, started: float, rules: RolloutRules) ->
     return state
 
 
-def advance(state: RolloutState, pairs: list[Pair], labelled_until: float, now: float, rules: RolloutRules) -> RolloutState:
+def advance(
+    state: RolloutState, pairs: list[Pair], labelled_until: float, now: float, rules: RolloutRules
+) -> RolloutState:
     """Take new pairs and judge: pass promotes, fail rolls back, `max_days` without a verdict expires.
 
     Only complete blocks of event time count, so looking more often adds no chance of a false verdict.

@@ -2,7 +2,7 @@
 
 from everloop.statistics.blocks import BlockMeans, block_means
 from everloop.statistics.levels import apply_level, fit_level
-from everloop.statistics.sequential import MeanTest, change_evidence, mean_test, t_mixture_log_e
+from everloop.statistics.sequential import MeanTest, change_evidence, gain_evidence, mean_test, t_mixture_log_e
 from everloop.statistics.two_sample import chi_squared, jensen_shannon, kolmogorov_smirnov, population_stability
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "change_evidence",
     "chi_squared",
     "fit_level",
+    "gain_evidence",
     "jensen_shannon",
     "kolmogorov_smirnov",
     "mean_test",

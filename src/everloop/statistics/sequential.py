@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MeanTest", "change_evidence", "mean_test", "t_mixture_log_e"]
+__all__ = ["MeanTest", "change_evidence", "gain_evidence", "mean_test", "t_mixture_log_e"]
 
 Floats = NDArray[np.float64]
 MIXTURE = 0.3
@@ -99,3 +99,18 @@ def change_evidence(
         detectors = (detectors + 1) * np.exp(steps * z - steps**2 / 2)
         largest = max(largest, float(detectors.mean()))
     return largest
+
+
+def gain_evidence(gains: Sequence[float] | Floats, restart: int, minimum: int = 3) -> float:
+    """Return the largest evidence, so far, that block gains are positive: an e-detector of restarted e-processes.
+
+    A new e-process starts every `restart` blocks and counts while its sum is positive; an alarm at
+    evidence `n` comes, without a gain, after `n * restart` blocks or more on average.
+    """
+    x = np.asarray(gains, dtype=np.float64)
+    total = np.zeros(len(x))
+    for start in range(0, len(x), restart):
+        part = x[start:]
+        counts = (np.cumsum(part) > 0) & (np.arange(1, len(part) + 1) >= minimum)
+        total[start:] += np.where(counts, np.exp(np.minimum(t_mixture_log_e(part), 50.0)), 0.0)
+    return float(total.max()) if len(x) else 0.0

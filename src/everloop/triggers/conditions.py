@@ -29,7 +29,9 @@ def firing(name: str) -> Check[TriggerState]:
         evidence = {"value": signal.value, "threshold": signal.threshold}
         if not signal.firing:
             return Verdict(f"firing({name})", "fail", f"{name} is quiet at {signal.value:.4g}", evidence)
-        return Verdict(f"firing({name})", "pass", f"{name} at {signal.value:.4g}, over {signal.threshold:.4g}", evidence)
+        return Verdict(
+            f"firing({name})", "pass", f"{name} at {signal.value:.4g}, over {signal.threshold:.4g}", evidence
+        )
 
     return Check(f"firing({name})", judge)
 

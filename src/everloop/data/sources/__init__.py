@@ -1,0 +1,1 @@
+"""Where rows come from: one small file a kind of source."""

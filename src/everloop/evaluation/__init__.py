@@ -1,0 +1,6 @@
+"""How good a model is, on which rows, and whether that is enough: metrics and gates."""
+
+from everloop.evaluation.gates import GateEvidence, build_gate
+from everloop.evaluation.metrics import METRICS, losses, score
+
+__all__ = ["METRICS", "GateEvidence", "build_gate", "losses", "score"]

@@ -1,0 +1,50 @@
+"""A verified bundle that answers: columns in, columns out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from everloop.bundles import Bundle, Manifest, PublicKey, load
+from everloop.inference.runtimes import Runtime
+from everloop.inference.runtimes.onnx import OnnxRuntime
+from everloop.inference.tensors import columns_from_lists
+
+__all__ = ["Model"]
+
+
+class Model:
+    """A bundle and the runtime of its graph."""
+
+    def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
+        self.bundle, self._runtime = bundle, runtime
+        self._inputs = [c.name for c in self.manifest.inputs]
+        self._outputs = [c.name for c in self.manifest.outputs]
+
+    @classmethod
+    def load(cls, folder: Path, keys: Sequence[PublicKey], threads: int = 1) -> Model:
+        """Verify a bundle and load its graph; raises `BundleError` when a byte or a signature is wrong."""
+        bundle = load(folder, keys)
+        return cls(bundle, OnnxRuntime(bundle.read("model.onnx"), threads))
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.bundle.manifest
+
+    def predict(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return one array an output column; scalar columns have shape (rows,)."""
+        feeds = {name: inputs[name].reshape(-1, 1) if inputs[name].ndim == 1 else inputs[name] for name in self._inputs}
+        found = self._runtime.predict(feeds)
+        return {name: _flat(found[name]) for name in self._outputs}
+
+    def predict_lists(self, values: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Answer plain lists with plain lists, at exactly the batch shape given (shadow scoring, replay)."""
+        found = self.predict(columns_from_lists(self.manifest.inputs, values))
+        return {name: array.tolist() for name, array in found.items()}
+
+
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    return array.reshape(-1) if array.ndim == 2 and array.shape[1] == 1 else array

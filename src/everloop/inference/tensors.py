@@ -1,0 +1,103 @@
+"""Columns of plain values to arrays, each error naming the column and the row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.errors import RequestError, close_match
+from everloop.types import Column
+
+__all__ = ["columns_from_lists", "unknown_categories"]
+
+Array = NDArray[Any]
+
+
+def columns_from_lists(columns: Sequence[Column], values: Mapping[str, list[Any]]) -> dict[str, Array]:
+    """Return one array a column, of the column's dtype (text as objects), all of the same length.
+
+    None is NaN in a float64 column and refused elsewhere; whole numbers are numbers, booleans are not.
+    """
+    if len(values) != len(columns):
+        _refuse_names(columns, values)
+    arrays: dict[str, Array] = {}
+    rows = -1
+    for column in columns:
+        given = values.get(column.name)
+        if given is None:
+            _refuse_names(columns, values)
+            raise RequestError(f"column {column.name!r} is missing")
+        if rows < 0:
+            rows = len(given)
+        elif len(given) != rows:
+            raise RequestError(f"column {column.name!r} has {len(given)} values, the others have {rows}")
+        arrays[column.name] = _CONVERT[column.dtype](column.name, given)
+    return arrays
+
+
+def unknown_categories(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, list[Any]]:
+    """Return, by column, the values that training never saw in a categorical column."""
+    unknown = {}
+    for column in columns:
+        if column.categories is None:
+            continue
+        found = [v for v in dict.fromkeys(arrays[column.name].tolist()) if v not in column.categories]
+        if found:
+            unknown[column.name] = found
+    return unknown
+
+
+def _floats(name: str, given: list[Any]) -> Array:
+    for row, value in enumerate(given):
+        kind = type(value)
+        if kind is not float and kind is not int and value is not None:
+            raise _wrong(name, row, value, "a number")
+    try:
+        return np.array(given, dtype=np.float64)
+    except OverflowError:
+        raise RequestError(f"column {name!r} holds a number too large for 64 bits") from None
+
+
+def _integers(name: str, given: list[Any]) -> Array:
+    for row, value in enumerate(given):
+        whole = type(value) is int or (type(value) is float and value.is_integer())
+        if not whole or not -(2**63) <= value < 2**63:
+            raise _wrong(name, row, value, "a whole number of 64 bits")
+    return np.array(given, dtype=np.int64)
+
+
+def _booleans(name: str, given: list[Any]) -> Array:
+    for row, value in enumerate(given):
+        if type(value) is not bool:
+            raise _wrong(name, row, value, "true or false")
+    return np.array(given, dtype=np.bool_)
+
+
+def _strings(name: str, given: list[Any]) -> Array:
+    for row, value in enumerate(given):
+        if type(value) is not str:
+            raise _wrong(name, row, value, "text")
+    return np.array(given, dtype=object)
+
+
+_CONVERT: dict[str, Callable[[str, list[Any]], Array]] = {
+    "float64": _floats,
+    "int64": _integers,
+    "bool": _booleans,
+    "string": _strings,
+}
+
+
+def _wrong(name: str, row: int, value: Any, wanted: str) -> RequestError:
+    return RequestError(f"column {name!r}, row {row}: {str(value)[:40]!r} is not {wanted}")
+
+
+def _refuse_names(columns: Sequence[Column], values: Mapping[str, Any]) -> None:
+    names = [c.name for c in columns]
+    if missing := [n for n in names if n not in values]:
+        raise RequestError(f"column {missing[0]!r} is missing: the model takes {', '.join(names)}")
+    if extra := [n for n in values if n not in names]:
+        raise RequestError(f"unknown column {extra[0]!r}{close_match(extra[0], names)}")

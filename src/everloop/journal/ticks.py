@@ -1,0 +1,81 @@
+"""The asyncio face of the writer: all appends of one turn of the event loop share one write."""
+
+from __future__ import annotations
+
+import asyncio
+
+from everloop.errors import JournalError
+from everloop.journal.writer import Writer
+
+__all__ = ["TickWriter"]
+
+BUFFER_SECONDS = 0.02
+
+
+class TickWriter:
+    """Acknowledges an append once its line is as safe as the writer's mode promises."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._waiting: list[asyncio.Future[None]] = []
+        self._scheduled = False
+        self._syncing: asyncio.Task[None] | None = None
+
+    async def append(self, kind: str, id: str, time: float, payload: bytes) -> None:
+        """Return once the record is safe; raises `JournalError` when it could not be written."""
+        loop = asyncio.get_running_loop()
+        self._writer.append(kind, id, time, payload)
+        if self._writer.mode == "buffered":
+            if not self._scheduled:
+                self._scheduled = True
+                loop.call_later(BUFFER_SECONDS, self._flush)
+            return
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(done)
+        if not self._scheduled:
+            self._scheduled = True
+            if self._writer.mode == "durable":
+                self._syncing = loop.create_task(self._sync(self._syncing))
+            else:
+                loop.call_soon(self._flush)
+        await done
+
+    async def close(self) -> None:
+        """Write what is queued, then close the writer."""
+        if self._syncing:
+            await self._syncing
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._writer.flush()
+        except JournalError as error:
+            _settle(waiting, error)
+        else:
+            _settle(waiting, None)
+
+    async def _sync(self, before: asyncio.Task[None] | None) -> None:
+        """Sync in a thread, one write at a time and in order: what arrives meanwhile shares the next one."""
+        if before:
+            await before
+        await asyncio.sleep(0)
+        self._scheduled = False
+        waiting, self._waiting = self._waiting, []
+        try:
+            await asyncio.to_thread(self._writer.flush)
+        except JournalError as error:
+            _settle(waiting, error)
+        else:
+            _settle(waiting, None)
+
+
+def _settle(waiting: list[asyncio.Future[None]], error: JournalError | None) -> None:
+    for done in waiting:
+        if done.done():
+            continue
+        if error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)

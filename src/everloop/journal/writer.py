@@ -1,0 +1,103 @@
+"""The writer: queued lines leave in one write; a failed write leaves nothing of itself behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+from typing import Literal
+
+from everloop.errors import BusyError, JournalError
+from everloop.journal.records import decode, encode
+from everloop.journal.segments import last_line, path_of, repair, segments
+
+__all__ = ["Mode", "Writer"]
+
+Mode = Literal["written", "durable", "buffered"]
+"""`written`: in the kernel before the answer leaves (survives kill -9). `durable`: on the disk before it.
+`buffered`: at most 20 ms later."""
+
+
+class Writer:
+    """The one process that appends to a journal's folder; a second one is refused."""
+
+    def __init__(self, folder: Path, mode: Mode = "written", segment_bytes: int = 64 << 20) -> None:
+        self.folder, self.mode = folder, mode
+        self._limit = segment_bytes
+        self._queue: list[bytes] = []
+        self._file = -1
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise JournalError(f"the journal {folder} cannot be opened: {error.strerror}") from error
+        self._claim()
+        known = segments(folder)
+        self._segment = known[-1] if known else 1
+        self._size = repair(path_of(folder, self._segment)) if known else 0
+        line = last_line(folder)
+        self._number = decode(line, folder).number if line else 0
+        self._open()
+
+    def append(self, kind: str, id: str, time: float, payload: bytes) -> None:
+        """Queue one record; it is acknowledged by the `flush` that follows."""
+        self._number += 1
+        self._queue.append(encode(self._number, kind, id, time, payload))
+
+    def flush(self) -> None:
+        """Write all queued lines in one write (and sync them in `durable` mode), or raise and keep none of them."""
+        if not self._queue:
+            return
+        lines, self._queue = self._queue, []
+        if self._size >= self._limit:
+            self._rotate()
+        data = b"".join(lines)
+        try:
+            written = os.write(self._file, data)
+            if written != len(data):
+                raise OSError(28, f"only {written} of {len(data)} bytes were taken")
+            if self.mode == "durable":
+                os.fdatasync(self._file)
+        except OSError as error:
+            self._number -= len(lines)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            reason = f"the journal {self.folder} cannot be written: {error.strerror or error}"
+            raise JournalError(f"{reason}; free space, then send the request again") from error
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Flush, and let another writer in."""
+        if self._file < 0:
+            return
+        try:
+            self.flush()
+        finally:
+            os.close(self._file)
+            os.close(self._lock)
+            self._file = -1
+
+    def _claim(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._lock, 32, 0).decode().strip() or "unknown"
+            os.close(self._lock)
+            message = f"the journal {self.folder} is written by process {holder}: stop it, or use another folder"
+            raise BusyError(message) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+
+    def _open(self) -> None:
+        path = path_of(self.folder, self._segment)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        folder = os.open(self.folder, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+    def _rotate(self) -> None:
+        os.fdatasync(self._file)
+        os.close(self._file)
+        self._segment, self._size = self._segment + 1, 0
+        self._open()

@@ -1,0 +1,28 @@
+"""Pipelines over normal functions: steps, their graph, a content cache, runs that resume, lineage."""
+
+from __future__ import annotations
+
+from everloop.pipelines.artifacts import Artifact, ArtifactStore
+from everloop.pipelines.engine import Engine, Execution, Progress, Run
+from everloop.pipelines.executors.local import LocalExecutor
+from everloop.pipelines.fingerprint import fingerprint
+from everloop.pipelines.lineage import Made, downstream, upstream
+from everloop.pipelines.step import Pipeline, Step, pipeline, step
+
+__all__ = [
+    "Artifact",
+    "ArtifactStore",
+    "Engine",
+    "Execution",
+    "LocalExecutor",
+    "Made",
+    "Pipeline",
+    "Progress",
+    "Run",
+    "Step",
+    "downstream",
+    "fingerprint",
+    "pipeline",
+    "step",
+    "upstream",
+]

@@ -1,0 +1,161 @@
+"""The rows of runs: each function joins the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from everloop import store
+from everloop.errors import UsageError
+from everloop.pipelines.artifacts import Artifact
+from everloop.store import Connection
+
+__all__ = [
+    "Finished",
+    "fail_step",
+    "finish_run",
+    "finish_step",
+    "finished_in_run",
+    "finished_with_key",
+    "start_run",
+    "start_step",
+    "take_over",
+]
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """One finished execution and what it made."""
+
+    id: int
+    key: str
+    outputs: dict[str, Artifact]
+
+
+def start_run(connection: Connection, row: Mapping[str, Any]) -> str | None:
+    """Add a run, or go on with the one of that id; returns the status that it had before, None for a new one.
+
+    Raises UsageError where the known run is another pipeline's or has other arguments.
+    """
+    if _insert_new(connection, store.run, {**row, "status": "running"}):
+        return None
+    where = store.run.c.id == row["id"]
+    known = connection.execute(sa.select(store.run).where(where)).mappings().one()
+    if known["pipeline"] != row["pipeline"]:
+        raise UsageError(f"run {row['id']} is one of pipeline {known['pipeline']!r}: take another run id")
+    if known["parameters"] != row["parameters"]:
+        raise UsageError(f"run {row['id']} was started with other arguments: use the same ones, or another run id")
+    if known["status"] != "finished":
+        connection.execute(store.run.update().where(where).values(status="running", finished=None, error=None))
+    return str(known["status"])
+
+
+def finish_run(connection: Connection, run: str, time: float) -> None:
+    """Mark a run as finished."""
+    values = {"status": "finished", "finished": time, "error": None}
+    connection.execute(store.run.update().where(store.run.c.id == run).values(**values))
+
+
+def start_step(
+    connection: Connection,
+    run: str,
+    step: str,
+    key: str,
+    parts: Mapping[str, Any],
+    inputs: Mapping[str, Artifact],
+    time: float,
+) -> int:
+    """Add a running execution with its inputs and return its id; one that was cut off before it is marked so."""
+    same = (store.execution.c.run == run, store.execution.c.step == step, store.execution.c.status == "running")
+    cut_off = {"status": "failed", "finished": time, "error": "cut off: the process that ran it ended"}
+    connection.execute(store.execution.update().where(*same).values(**cut_off))
+    row = {"run": run, "step": step, "key": key, "key_parts": parts, "status": "running", "started": time}
+    execution = _add_execution(connection, row)
+    _link(connection, execution, "input", inputs, time)
+    return execution
+
+
+def finish_step(connection: Connection, execution: int, outputs: Mapping[str, Artifact], time: float) -> None:
+    """Mark an execution as finished, with what it made."""
+    where = store.execution.c.id == execution
+    connection.execute(store.execution.update().where(where).values(status="finished", finished=time))
+    _link(connection, execution, "output", outputs, time)
+
+
+def fail_step(connection: Connection, run: str, execution: int, reason: str, log: str, time: float) -> None:
+    """Mark an execution and its run as failed."""
+    for table, id, error in ((store.execution, execution, log), (store.run, run, reason)):
+        values = {"status": "failed", "finished": time, "error": error}
+        connection.execute(table.update().where(table.c.id == id).values(**values))
+
+
+def take_over(
+    connection: Connection,
+    run: str,
+    step: str,
+    found: Finished,
+    parts: Mapping[str, Any],
+    inputs: Mapping[str, Artifact],
+    time: float,
+) -> int:
+    """Add an execution that takes over the outputs of an earlier one; returns its id."""
+    row: dict[str, Any] = {"run": run, "step": step, "key": found.key, "key_parts": parts, "status": "finished"}
+    row |= {"cached_from": found.id, "started": time, "finished": time}
+    execution = _add_execution(connection, row)
+    _link(connection, execution, "input", inputs, time)
+    _link(connection, execution, "output", found.outputs, time)
+    return execution
+
+
+def finished_in_run(connection: Connection, run: str) -> dict[str, Finished]:
+    """Return the newest finished execution of each step of a run."""
+    rows = connection.execute(_with_outputs(store.execution.c.run == run))
+    return {row["step"]: found for row, found in reversed(_gather(rows))}
+
+
+def finished_with_key(connection: Connection, key: str) -> list[Finished]:
+    """Return the finished executions with that key that really ran, newest first."""
+    ran = store.execution.c.cached_from.is_(None)
+    rows = connection.execute(_with_outputs(store.execution.c.key == key, ran))
+    return [found for _, found in _gather(rows)]
+
+
+def _with_outputs(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    execution, link, artifact = store.execution, store.link, store.artifact
+    return (
+        sa.select(execution.c.id.label("execution"), execution.c.key, execution.c.step, link.c.name, artifact)
+        .join(link, (link.c.execution == execution.c.id) & (link.c.direction == "output"))
+        .join(artifact, artifact.c.id == link.c.artifact)
+        .where(execution.c.status == "finished", *where)
+        .order_by(execution.c.id.desc())
+    )
+
+
+def _gather(rows: sa.CursorResult[Any]) -> list[tuple[Mapping[str, Any], Finished]]:
+    """Make one value of the rows of each execution (a row an output), in their order."""
+    gathered: dict[int, tuple[Mapping[str, Any], Finished]] = {}
+    for row in map(dict, rows.mappings()):
+        _, found = gathered.setdefault(row["execution"], (row, Finished(row["execution"], row["key"], {})))
+        found.outputs[row["name"]] = Artifact(row["id"], row["format"], row["uri"], row["size"])
+    return list(gathered.values())
+
+
+def _add_execution(connection: Connection, row: Mapping[str, Any]) -> int:
+    query = store.execution.insert().values(**row).returning(store.execution.c.id)
+    return int(connection.execute(query).scalar_one())
+
+
+def _link(connection: Connection, execution: int, direction: str, named: Mapping[str, Artifact], time: float) -> None:
+    for name, artifact in named.items():
+        _insert_new(connection, store.artifact, msgspec.structs.asdict(artifact) | {"created": time})
+        row = {"execution": execution, "artifact": artifact.id, "direction": direction, "name": name}
+        connection.execute(store.link.insert().values(**row))
+
+
+def _insert_new(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless its id is there already, also while another process inserts it; tells which."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return connection.execute(insert(table).values(**row).on_conflict_do_nothing()).rowcount == 1

@@ -1,0 +1,146 @@
+"""`@step` and `@pipeline`: plain functions outside of a pipeline, nodes of a graph inside one."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from everloop.errors import UsageError
+
+__all__ = ["RETURN", "Pipeline", "Recorder", "Step", "fields_of", "pipeline", "recording", "step"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RETURN = "return"
+"""The name of the one output of a step that returns a single value."""
+
+
+class Recorder(Protocol):
+    """What takes down the calls of steps while a pipeline is traced."""
+
+    def record(self, step: Step[Any, Any], arguments: dict[str, Any]) -> Any: ...
+
+
+_recorder: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("recorder", default=None)
+
+
+@contextmanager
+def recording(recorder: Recorder) -> Iterator[None]:
+    """Hand every call of a step to `recorder` instead of running it."""
+    token = _recorder.set(recorder)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
+class Step(Generic[P, R]):
+    """A function that a pipeline runs as one node; its arguments and its result are artifacts.
+
+    `cache=False` marks a step that looks at the world outside: another run never takes over its result.
+    """
+
+    def __init__(self, function: Callable[P, R], *, cache: bool = True) -> None:
+        self.function, self.cache = function, cache
+        self.name = function.__name__
+        self.signature = inspect.signature(function)
+        functools.update_wrapper(self, function)
+        _refuse_hidden_inputs(self)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        recorder = _recorder.get()
+        if recorder is None:
+            return self.function(*args, **kwargs)
+        return cast(R, recorder.record(self, _bind(self.name, self.signature, args, kwargs)))
+
+    @property
+    def qualified_name(self) -> str:
+        return f"{self.function.__module__}:{self.function.__qualname__}"
+
+    @functools.cached_property
+    def hints(self) -> dict[str, Any]:
+        """The annotations of the parameters and of `return`, resolved."""
+        return _hints(self.function)
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The annotation of each output by name: the fields of a NamedTuple, else one named `return`."""
+        returned = self.hints.get("return")
+        return fields_of(returned) or {RETURN: returned}
+
+
+class Pipeline(Generic[P, R]):
+    """A function that calls steps; run by an engine it becomes a graph, called it is just a function."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self.function, self.name = function, function.__name__
+        self.signature = inspect.signature(function)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    @functools.cached_property
+    def hints(self) -> dict[str, Any]:
+        """The annotations of the parameters and of `return`, resolved."""
+        return _hints(self.function)
+
+    def bind(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return all arguments by name, defaults filled in; raises UsageError on a missing or unknown one."""
+        return _bind(self.name, self.signature, (), arguments)
+
+
+@overload
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
+@overload
+def step(*, cache: bool = True) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+def step(function: Callable[P, R] | None = None, /, *, cache: bool = True) -> Any:
+    """Make a step of a function."""
+    return Step(function, cache=cache) if function else lambda f: Step(f, cache=cache)
+
+
+def pipeline(function: Callable[P, R], /) -> Pipeline[P, R]:
+    """Make a pipeline of a function."""
+    return Pipeline(function)
+
+
+def fields_of(annotation: Any) -> dict[str, Any]:
+    """Return the annotations of a NamedTuple class by field, or nothing for any other annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields"):
+        hints = typing.get_type_hints(annotation)
+        return {name: hints.get(name, Any) for name in annotation._fields}
+    return {}
+
+
+def _refuse_hidden_inputs(step: Step[..., Any]) -> None:
+    """What a step sees must stand in its call, or the cache could not see it change."""
+    code = step.function.__code__
+    if code.co_freevars:
+        names = ", ".join(repr(name) for name in code.co_freevars)
+        raise UsageError(f"step {step.name!r} uses {names} of the function around it: pass it as a parameter")
+    for name, parameter in step.signature.parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise UsageError(f"step {step.name!r}: parameter {name!r} must be a plain named parameter")
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except NameError as error:
+        message = f"{function.__name__!r}: the annotation {error.name!r} is not known in its module: import it there"
+        raise UsageError(message) from error
+
+
+def _bind(name: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise UsageError(f"{name!r} cannot be called so: {error}") from None
+    bound.apply_defaults()
+    return dict(bound.arguments)

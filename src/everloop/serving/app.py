@@ -1,0 +1,117 @@
+"""The composition root of the server: options in, one serving process out."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, get_args
+
+from everloop.bundles import trusted
+from everloop.errors import EverloopError, UsageError
+from everloop.journal import TickWriter, Writer
+from everloop.serving.clock import ClockName, event_clock, wall_clock
+from everloop.serving.http import HttpApp
+from everloop.serving.metrics import Metrics
+from everloop.serving.models import ModelLoader
+from everloop.serving.options import JournalMode, ServeOptions, check_options
+from everloop.serving.plan import PlanFile
+from everloop.serving.plane import Plane
+from everloop.serving.watch import PlanWatch
+
+__all__ = ["build", "main", "serve"]
+
+_CLOCKS = {"wall": wall_clock, "event": event_clock}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a server from command-line arguments; returns the exit code, errors are one sentence on stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        serve(_options(arguments))
+    except EverloopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def serve(options: ServeOptions) -> None:
+    """Serve until SIGTERM or SIGINT; prints `server URL` once requests are taken."""
+    from everloop.serving.server import bind, run  # uvicorn takes longer to import than all of the rest
+
+    check_options(options)
+    trusted(options.keys)
+    with bind(options.host, options.port) as listener:
+        with contextlib.closing(Writer(options.journal, options.journal_mode)) as writer:
+            run(build(options, writer), listener, lambda url: print(f"server {url}", flush=True))
+
+
+def build(options: ServeOptions, writer: Writer) -> HttpApp:
+    """Return the ASGI application of a server whose journal is open."""
+    metrics = Metrics()
+    journal = TickWriter(writer)
+    loader = ModelLoader(options.root, options.keys, options.threads)
+    plane = Plane(loader, journal, _CLOCKS[options.clock], metrics)
+    watch = PlanWatch(plane, PlanFile(options.plan), metrics)
+
+    def status() -> dict[str, Any]:
+        return {
+            "name": "everloop",
+            "version": metadata.version("everloop"),
+            "extensions": ["feedback", "plan", "journal"],
+            "plan_generation": plane.plan.generation if plane.plan else None,
+            "plan_error": watch.error,
+            "journal": {"mode": options.journal_mode},
+            "clock": options.clock,
+        }
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        await watch.look()  # with a plan at hand the first request is answered
+        watching = asyncio.create_task(watch.run())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await journal.close()
+
+    return HttpApp(plane, metrics, status, lifespan, options.max_body, options.token)
+
+
+def _options(arguments: Sequence[str] | None) -> ServeOptions:
+    parser = argparse.ArgumentParser(
+        prog="python -m everloop.serving", description="Serve the models of a plan over the Open Inference Protocol."
+    )
+    parser.add_argument("--plan", type=Path, required=True, help="the plan file; it may appear later")
+    parser.add_argument("--journal", type=Path, required=True, help="the journal's folder")
+    parser.add_argument(
+        "--keys", type=Path, required=True, help="a public key, or a folder of them, to trust bundles by"
+    )
+    parser.add_argument("--root", type=Path, default=Path("."), help="where relative bundle paths lie (default: here)")
+    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--journal-mode", choices=get_args(JournalMode), default="written", help="default: %(default)s")
+    parser.add_argument("--clock", choices=get_args(ClockName), default="wall", help="default: %(default)s")
+    parser.add_argument("--max-body", type=int, default=16_000_000, help="bytes (default: %(default)s)")
+    parser.add_argument("--token-file", type=Path, help="holds the token that feedback needs")
+    parser.add_argument("--threads", type=int, default=1, help="threads of one inference (default: %(default)s)")
+    given = vars(parser.parse_args(arguments))
+    file = given.pop("token_file")
+    return ServeOptions(**given, token=_token(file) if file else None)
+
+
+def _token(file: Path) -> str:
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the token file {file} cannot be read: {error}") from error
+    if not token:
+        raise UsageError(f"the token file {file} is empty")
+    return token

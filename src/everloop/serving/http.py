@@ -1,0 +1,209 @@
+"""The Open Inference Protocol over HTTP: a bare ASGI application in front of the plane.
+
+GET   /v2   /v2/health/live   /v2/health/ready   /metrics
+GET   /v2/models/{model}   /v2/models/{model}/ready           and the same under .../versions/{version}
+POST  /v2/models/{model}/infer                                and the same under .../versions/{version}
+POST  /v2/models/{model}/feedback                             changes state: may need a token
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any, NamedTuple
+
+from everloop.errors import EverloopError, NotFoundError, RequestError
+from everloop.serving.body import DisconnectedError, Message, Receive, discard, read_body
+from everloop.serving.metrics import Metrics
+from everloop.serving.plane import Context, Plane
+from everloop.serving.protocol import decode_feedback, decode_infer, encode
+
+__all__ = ["HttpApp"]
+
+_log = logging.getLogger("everloop.serving")
+_JSON = (b"content-type", b"application/json")
+_OF_STATUS = {
+    401: [(b"www-authenticate", b"Bearer")],
+    413: [(b"connection", b"close")],
+    503: [(b"retry-after", b"1")],
+}
+
+Scope = dict[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Reply(NamedTuple):
+    """An answer before it is sent."""
+
+    status: int
+    body: bytes
+    headers: Headers
+
+
+class Target(NamedTuple):
+    """What a path addresses: the method it takes, the part of the plane, and the model and version it names."""
+
+    method: str
+    part: str
+    model: str = ""
+    version: str | None = None
+
+
+class MethodError(RequestError):
+    """A path that is known, asked with a method that it does not take."""
+
+    def __init__(self, method: str, target: Target, path: str) -> None:
+        self.allow = target.method
+        super().__init__(f"{path} takes {target.method}, not {method}", status=405)
+
+
+class HttpApp:
+    """The ASGI application; `status` gives the server's own metadata, `lifespan` surrounds its running."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        metrics: Metrics,
+        status: Callable[[], dict[str, Any]],
+        lifespan: Callable[[], AbstractAsyncContextManager[None]],
+        max_body: int,
+        token: str | None = None,
+    ) -> None:
+        self._plane, self._metrics, self._status, self._lifespan = plane, metrics, status, lifespan
+        self._max_body = max_body
+        self._secret = f"Bearer {token}".encode() if token else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        try:
+            reply = await self._reply(scope, receive)
+        except DisconnectedError:
+            return
+        except Exception as error:
+            reply = self._refusal(scope, error)
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        if reply.status == 413:
+            await send({"type": "http.response.body", "body": reply.body, "more_body": True})
+            await discard(receive)
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await send({"type": "http.response.body", "body": reply.body})
+
+    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
+        path, method = scope["path"], scope["method"]
+        target = _target(path)
+        if method != target.method and (method != "HEAD" or target.method != "GET"):
+            raise MethodError(method, target, path)
+        if target.part == "infer":
+            return await self._infer(target, scope["headers"], receive)
+        if target.part == "feedback":
+            return await self._feedback(target, scope["headers"], receive)
+        return self._look(target)
+
+    async def _infer(self, target: Target, headers: Headers, receive: Receive) -> Reply:
+        header = partial(_header, headers)
+        body = await read_body(receive, header("content-length"), self._max_body)
+        response = await self._plane.infer(decode_infer(body), Context(target.model, header, target.version))
+        return _json(200, encode(response))
+
+    async def _feedback(self, target: Target, headers: Headers, receive: Receive) -> Reply:
+        header = partial(_header, headers)
+        self._authorize(header("authorization"))
+        body = await read_body(receive, header("content-length"), self._max_body)
+        accepted = await self._plane.feedback(target.model, decode_feedback(body))
+        return _json(200, encode({"accepted": accepted}))
+
+    def _look(self, target: Target) -> Reply:
+        if target.part == "live":
+            return _json(200, b'{"live":true}')
+        if target.part == "ready":
+            ready = self._plane.ready(target.model or None, target.version)
+            return _json(200 if ready else 503, b'{"ready":true}' if ready else b'{"ready":false}')
+        if target.part == "model":
+            return _json(200, encode(self._plane.metadata(target.model, target.version)))
+        if target.part == "metrics":
+            page = self._metrics.page()
+            return Reply(200, page, [(b"content-type", Metrics.content_type.encode()), _length(page)])
+        return _json(200, encode(self._status()))
+
+    def _authorize(self, given: str | None) -> None:
+        if self._secret is None:
+            return
+        if given is None or not hmac.compare_digest(given.encode("latin-1"), self._secret):
+            raise RequestError("this changes state: send the server's token as 'Authorization: Bearer TOKEN'", 401)
+
+    def _refusal(self, scope: Scope, error: Exception) -> Reply:
+        """Translate an exception into the protocol's error; only our own carry their text outside."""
+        if isinstance(error, EverloopError):
+            status, text = error.http_status, str(error)
+        else:
+            status, text = 500, "the server failed; its log says why"
+        if status == 500:
+            _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+        self._metrics.error(status)
+        extra = _OF_STATUS.get(status, [])
+        if isinstance(error, MethodError):
+            extra = [(b"allow", error.allow.encode())]
+        return _json(status, encode({"error": text}), extra)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        stage = "startup"
+        try:
+            async with self._lifespan():
+                await send({"type": "lifespan.startup.complete"})
+                stage = "shutdown"
+                await receive()
+        except Exception as error:
+            _log.error("%s failed: %s", stage, error)
+            await send({"type": f"lifespan.{stage}.failed", "message": str(error)})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+
+
+def _target(path: str) -> Target:
+    """Return what a path addresses; raises `NotFoundError` for a path that is not the protocol's."""
+    match path.split("/"):
+        case ["", "v2", "models", model, "infer"]:
+            return Target("POST", "infer", model)
+        case ["", "v2", "models", model, "versions", version, "infer"]:
+            return Target("POST", "infer", model, version)
+        case ["", "v2", "models", model, "feedback"]:
+            return Target("POST", "feedback", model)
+        case ["", "v2", "models", model]:
+            return Target("GET", "model", model)
+        case ["", "v2", "models", model, "ready"]:
+            return Target("GET", "ready", model)
+        case ["", "v2", "models", model, "versions", version]:
+            return Target("GET", "model", model, version)
+        case ["", "v2", "models", model, "versions", version, "ready"]:
+            return Target("GET", "ready", model, version)
+        case ["", "v2", "health", "live" | "ready" as part]:
+            return Target("GET", part)
+        case ["", "v2"]:
+            return Target("GET", "server")
+        case ["", "metrics"]:
+            return Target("GET", "metrics")
+    raise NotFoundError("path", path[:80], ("/v2", "/v2/health/live", "/v2/health/ready", "/metrics"))
+
+
+def _header(headers: Headers, name: str) -> str | None:
+    wanted = name.encode(errors="replace")
+    for key, value in headers:
+        if key == wanted:
+            return value.decode("latin-1")
+    return None
+
+
+def _json(status: int, body: bytes, extra: Headers | None = None) -> Reply:
+    return Reply(status, body, [_JSON, _length(body), *(extra or ())])
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return (b"content-length", b"%d" % len(body))

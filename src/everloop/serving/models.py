@@ -1,0 +1,102 @@
+"""The models of a plan: verified and loaded off the event loop, kept while a plan names them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from everloop.bundles import Manifest, trusted
+from everloop.errors import BundleError, RequestError
+from everloop.inference import Model, columns_from_lists, unknown_categories
+from everloop.serving.protocol import DATATYPES, OutputTensor, RequestedOutput, Tensor
+from everloop.serving.tensors import TensorReader
+from everloop.types import Plan
+
+__all__ = ["Answer", "LoadedModel", "ModelLoader"]
+
+_LARGE = 256
+"""Rows from which a request is computed in a thread: below, the hand-over costs more than the event loop's wait."""
+
+
+class Answer:
+    """What a model answered, as the journal keeps it: inputs and outputs by column, one value a row."""
+
+    __slots__ = ("inputs", "outputs", "shapes", "unknown")
+
+    def __init__(
+        self, inputs: dict[str, list[Any]], arrays: Mapping[str, NDArray[Any]], unknown: dict[str, list[Any]]
+    ) -> None:
+        self.inputs, self.unknown = inputs, unknown
+        self.outputs: dict[str, list[Any]] = {name: array.tolist() for name, array in arrays.items()}
+        self.shapes = {name: array.shape for name, array in arrays.items()}
+
+
+class LoadedModel:
+    """One version, ready to answer the protocol's tensors."""
+
+    def __init__(self, version: str, model: Model) -> None:
+        self.version, self._model = version, model
+        self._reader = TensorReader(model.manifest.inputs)
+        self._datatypes = {c.name: DATATYPES[c.dtype] for c in model.manifest.outputs}
+        self._categorical = any(c.categories is not None for c in model.manifest.inputs)
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._model.manifest
+
+    async def answer(self, tensors: Sequence[Tensor]) -> Answer:
+        """Return the model's answer to the tensors of a request; raises `RequestError` naming what is wrong."""
+        inputs = self._reader.read(tensors)
+        columns = self._model.manifest.inputs
+        arrays = columns_from_lists(columns, inputs)
+        unknown = unknown_categories(columns, arrays) if self._categorical else {}
+        if tensors[0].shape[0] < _LARGE:
+            return Answer(inputs, self._model.predict(arrays), unknown)
+        return Answer(inputs, await asyncio.to_thread(self._model.predict, arrays), unknown)
+
+    def check_outputs(self, wanted: Sequence[RequestedOutput]) -> None:
+        """Raise `RequestError` for an output that the model does not have."""
+        for output in wanted:
+            if output.name not in self._datatypes:
+                raise RequestError(f"unknown output {output.name!r}: this model answers {', '.join(self._datatypes)}")
+
+    def tensors(self, answer: Answer, wanted: Sequence[RequestedOutput]) -> list[OutputTensor]:
+        """Return the answer in the protocol's tensors: all outputs, or the wanted ones in their order."""
+        names = [output.name for output in wanted] or answer.outputs
+        return [self._tensor(name, answer.outputs[name], answer.shapes[name]) for name in names]
+
+    def _tensor(self, name: str, values: list[Any], shape: tuple[int, ...]) -> OutputTensor:
+        for _ in shape[1:]:
+            values = list(chain.from_iterable(values))
+        return OutputTensor(name, self._datatypes[name], shape, values)
+
+
+class ModelLoader:
+    """Loads the bundles of plans; a version that is loaded already is not loaded again."""
+
+    def __init__(self, root: Path, keys: Path, threads: int = 1) -> None:
+        self._root, self._keys, self._threads = root, keys, threads
+
+    async def load(self, plan: Plan, loaded: Mapping[str, LoadedModel]) -> dict[str, LoadedModel]:
+        """Return the models of a plan by version; raises `BundleError` and keeps nothing when one cannot be loaded.
+
+        `loaded` holds the models at hand: a version names one bundle for ever.
+        """
+        models: dict[str, LoadedModel] = {}
+        for variant in plan.variants:
+            model = loaded.get(variant.version)
+            if model is None:
+                model = await asyncio.to_thread(self._load, variant.version, variant.bundle)
+            models[variant.version] = model
+            if model.manifest.name != plan.model:
+                raise BundleError(f"the bundle of {model.version} holds {model.manifest.name!r}, not {plan.model!r}")
+        return models
+
+    def _load(self, version: str, bundle: str) -> LoadedModel:
+        keys = trusted(self._keys)
+        return LoadedModel(version, Model.load(self._root / bundle.removeprefix("file://"), keys, self._threads))

@@ -1,0 +1,56 @@
+"""What a server must be told, and whether it may start so."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from everloop.errors import UsageError
+from everloop.serving.clock import ClockName
+
+__all__ = ["JournalMode", "ServeOptions", "check_options", "is_loopback"]
+
+JournalMode = Literal["written", "durable", "buffered"]
+
+
+class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of one server process. Relative bundle paths of the plan lie in `root`; port 0 takes a free one."""
+
+    plan: Path
+    journal: Path
+    keys: Path
+    root: Path = Path(".")
+    host: str = "127.0.0.1"
+    port: int = 8080
+    journal_mode: JournalMode = "written"
+    clock: ClockName = "wall"
+    max_body: int = 16_000_000
+    token: str | None = None
+    threads: int = 1
+
+
+def check_options(options: ServeOptions) -> None:
+    """Raise `UsageError` for options that no server may start with."""
+    if not is_loopback(options.host) and not options.token:
+        raise UsageError(
+            f"listening on {options.host} lets others send labels: give a token with --token-file, or stay on 127.0.0.1"
+        )
+    if options.token is not None and (not options.token.isascii() or not options.token.isprintable()):
+        raise UsageError("the token must be one line of printable ASCII")
+    if not 0 <= options.port <= 65535:
+        raise UsageError(f"port {options.port} lies outside 0 to 65535")
+    if options.max_body < 1 or options.threads < 1:
+        raise UsageError("the body limit and the number of threads must be at least 1")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a listener on `host`; a name other than localhost may be anything."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

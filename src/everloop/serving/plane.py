@@ -1,0 +1,202 @@
+"""The serving plane: predictions and feedback under a plan, every answer journalled before it leaves.
+
+It knows no transport: HTTP is one thin layer over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from everloop.errors import JournalError, NotFoundError, RequestError, SystemError_
+from everloop.serving.clock import Clock
+from everloop.serving.metrics import Metrics, VersionMetrics
+from everloop.serving.models import Answer, LoadedModel, ModelLoader
+from everloop.serving.protocol import FeedbackItem, InferRequest, InferResponse, ModelMetadata, tensor_metadata
+from everloop.serving.router import Route, Router
+from everloop.serving.sticky import StickyKey
+from everloop.types import Feedback, Plan, Prediction, new_id
+
+__all__ = ["VERSION_HEADER", "Context", "Journal", "Plane"]
+
+VERSION_HEADER = "x-everloop-version"
+"""Names the version that shall answer, for a test or a comparison; it must take part in the plan."""
+_is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+_encode = msgspec.json.Encoder().encode
+
+
+class Journal(Protocol):
+    """Where answers are written before they leave."""
+
+    async def append(self, kind: str, id: str, time: float, payload: bytes) -> None:
+        """Return once the record is as safe as the journal's mode promises; raises `JournalError`."""
+
+
+class Context(msgspec.Struct, frozen=True, gc=False):
+    """What a transport knows of a request besides its body: the addressed model and version, and its headers."""
+
+    model: str
+    header: Callable[[str], str | None]
+    version: str | None = None
+
+
+class _Serving(msgspec.Struct, frozen=True):
+    """One plan with all that answers it; requests under way keep the one they began with."""
+
+    plan: Plan
+    router: Router
+    sticky: StickyKey
+    models: dict[str, LoadedModel]
+    metrics: dict[str, VersionMetrics]
+
+
+class Plane:
+    """Answers inference requests by the current plan, and takes labels."""
+
+    def __init__(
+        self,
+        loader: ModelLoader,
+        journal: Journal,
+        clock: Clock,
+        metrics: Metrics,
+        draw: Callable[[], float] = random.random,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._loader, self._journal, self._clock, self._metrics = loader, journal, clock, metrics
+        self._draw, self._timer = draw, timer
+        self._serving: _Serving | None = None
+
+    async def infer(self, request: InferRequest, context: Context) -> InferResponse:
+        """Return the answer to a request, once the journal holds it.
+
+        A request whose `id` is a UUID names its prediction; any other prediction gets a UUIDv7 of its time. Sent
+        again with the same UUID it is answered and journalled again: readers count the first record of an id.
+        """
+        started = self._timer()
+        serving = self._serving_for(context.model, context.version)
+        moment = self._clock(request.parameters.get("time"))
+        route = self._route(serving, request, context, moment)
+        model = serving.models[route.version]
+        model.check_outputs(request.outputs)
+        answer = await model.answer(request.inputs)
+        id = request.id.lower() if request.id and _is_uuid(request.id) else new_id(moment)
+        latency = self._timer() - started
+        await self._append("prediction", id, moment, _encode(_prediction(serving.plan, route, answer, latency)))
+        counters = serving.metrics[route.version]
+        counters.predictions.inc()
+        counters.seconds.observe(self._timer() - started)
+        return _response(request, serving.plan.model, route, id, model, answer)
+
+    async def feedback(self, model: str, items: Sequence[FeedbackItem]) -> int:
+        """Return the number of labels taken, once the journal holds all of them; one wrong label refuses the batch.
+
+        A label sent again is journalled again, and readers count it once: after an error, send the batch again.
+        """
+        self._serving_for(model)
+        records = [self._label(item) for item in items]
+        appends = (self._append("feedback", label.prediction, label.time, _encode(label)) for label in records)
+        outcomes = await asyncio.gather(*appends, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        self._metrics.feedback.inc(len(records))
+        return len(records)
+
+    def metadata(self, model: str, version: str | None = None) -> ModelMetadata:
+        """Return the metadata of a version, of the champion when none is named."""
+        serving = self._serving_for(model, version)
+        manifest = serving.models[version or serving.plan.champion.version].manifest
+        widths = {"probability": len(manifest.classes)} if manifest.classes else {}
+        return ModelMetadata(
+            name=model,
+            versions=list(serving.models),
+            platform="onnx_onnxv1",
+            inputs=[tensor_metadata(c) for c in manifest.inputs],
+            outputs=[tensor_metadata(c, None if c.shape else widths.get(c.name)) for c in manifest.outputs],
+        )
+
+    def ready(self, model: str | None = None, version: str | None = None) -> bool:
+        """Return whether requests are answered; raises `NotFoundError` for a model or version that is not there."""
+        if self._serving is None:
+            return False
+        if model is not None:
+            self._serving_for(model, version)
+        return True
+
+    @property
+    def plan(self) -> Plan | None:
+        return self._serving.plan if self._serving else None
+
+    async def take(self, plan: Plan) -> None:
+        """Answer by another plan from now on; on an error the old plan goes on, and the error is raised."""
+        models = await self._loader.load(plan, self._serving.models if self._serving else {})
+        columns = [c.name for c in models[plan.champion.version].manifest.inputs]
+        self._serving = _Serving(
+            plan=plan,
+            router=Router(plan, self._draw),
+            sticky=StickyKey(plan.sticky_by, columns),
+            models=models,
+            metrics=self._metrics.versions(plan),
+        )
+        self._metrics.plan_generation.set(plan.generation)
+
+    def _serving_for(self, model: str, version: str | None = None) -> _Serving:
+        serving = self._serving
+        if serving is None:
+            raise SystemError_("this server has no plan yet: it answers as soon as a version is deployed")
+        if model != serving.plan.model:
+            raise NotFoundError("model", model, (serving.plan.model,))
+        if version is not None and version not in serving.models:
+            raise NotFoundError("version", version, serving.models)
+        return serving
+
+    def _route(self, serving: _Serving, request: InferRequest, context: Context, moment: float) -> Route:
+        override = context.version or context.header(VERSION_HEADER)
+        if override is not None:
+            return serving.router.route(None, moment, override)
+        return serving.router.route(serving.sticky.of(request.inputs, context.header), moment)
+
+    def _label(self, item: FeedbackItem) -> Feedback:
+        if not _is_uuid(item.prediction):
+            raise RequestError(f"{item.prediction[:40]!r} is no prediction id: send the answer's 'prediction_id'")
+        if item.row < 0:
+            raise RequestError(f"row {item.row} of prediction {item.prediction}: rows count from 0")
+        return Feedback(item.prediction.lower(), item.value, self._clock(item.time), item.row)
+
+    async def _append(self, kind: str, id: str, time: float, payload: bytes) -> None:
+        try:
+            await self._journal.append(kind, id, time, payload)
+        except JournalError:
+            self._metrics.journal_errors.inc()
+            raise
+
+
+def _prediction(plan: Plan, route: Route, answer: Answer, latency: float) -> Prediction:
+    return Prediction(
+        model=plan.model,
+        version=route.version,
+        inputs=answer.inputs,
+        outputs=answer.outputs,
+        variant=route.variant,
+        propensity=route.propensity,
+        why=route.why,
+        generation=plan.generation,
+        latency_us=int(latency * 1e6),
+        flags={"unknown_categories": answer.unknown} if answer.unknown else {},
+    )
+
+
+def _response(
+    request: InferRequest, name: str, route: Route, id: str, model: LoadedModel, answer: Answer
+) -> InferResponse:
+    parameters: dict[str, Any] = {"prediction_id": id, "variant": route.variant}
+    if answer.unknown:
+        parameters["unknown_categories"] = answer.unknown
+    outputs = model.tensors(answer, request.outputs)
+    return InferResponse(name, route.version, request.id or id, parameters, outputs)

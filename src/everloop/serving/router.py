@@ -1,0 +1,78 @@
+"""Which version answers a request: the plan's shares, sticky by key, with the propensity of the choice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import NamedTuple
+
+from everloop.errors import RequestError, close_match
+from everloop.types import Plan, Variant
+
+__all__ = ["Route", "Router"]
+
+
+class Route(NamedTuple):
+    """The version that answers, its role, the probability with which it was chosen, and by what.
+
+    `why`: `only` (nobody else takes a share), `early` (before the plan's `since`), `key` (sticky), `weight` (a draw
+    without a key), `override` (the caller named the version: chosen with certainty, so it is no randomised evidence).
+    """
+
+    version: str
+    variant: str
+    propensity: float
+    why: str
+
+
+class Router:
+    """Routes under one plan; a new plan is a new router.
+
+    A key's place in [0, 1) depends on the model, the candidate's version and the key alone: it stays with its version,
+    raising the weight only ever moves keys to the candidate, and the next candidate draws its keys afresh.
+    """
+
+    def __init__(self, plan: Plan, draw: Callable[[], float] = random.random) -> None:
+        champion, candidate = plan.champion, plan.candidate
+        total = sum(v.weight for v in plan.variants)
+        self._share = candidate.weight / total if candidate else 0.0
+        self._since, self._draw = plan.since, draw
+        self._only = Route(champion.version, "champion", 1.0, "only")
+        self._early = Route(champion.version, "champion", 1.0, "early")
+        self._by_key = self._pair(champion, candidate, "key")
+        self._by_weight = self._pair(champion, candidate, "weight")
+        self._overrides = {v.version: Route(v.version, v.role, 1.0, "override") for v in plan.variants}
+        self._salt = f"{plan.model}\0{candidate.version if candidate else ''}\0".encode()
+
+    def route(self, key: str | None, time: float, override: str | None = None) -> Route:
+        """Return who answers a request of `key` at event time `time`; an unknown override is a `RequestError`."""
+        if override is not None:
+            return self._named(override)
+        if self._share == 0.0:
+            return self._only
+        if time < self._since:
+            return self._early
+        if key is None:
+            return self._by_weight[self._draw() < self._share]
+        return self._by_key[self._place(key) < self._share]
+
+    def _pair(self, champion: Variant, candidate: Variant | None, why: str) -> tuple[Route, Route]:
+        other = candidate or champion
+        return (
+            Route(champion.version, "champion", 1.0 - self._share, why),
+            Route(other.version, "candidate", self._share, why),
+        )
+
+    def _named(self, version: str) -> Route:
+        route = self._overrides.get(version)
+        if route is None:
+            known = ", ".join(self._overrides)
+            raise RequestError(
+                f"version {version!r} is not in the plan{close_match(version, self._overrides)}: {known}"
+            )
+        return route
+
+    def _place(self, key: str) -> float:
+        digest = blake2b(self._salt + key.encode(errors="surrogatepass"), digest_size=8).digest()
+        return (int.from_bytes(digest, "big") >> 11) * 2.0**-53  # 53 bits: exact, and never rounds up to 1.0

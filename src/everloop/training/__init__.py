@@ -1,0 +1,26 @@
+"""From rows to a graph: the estimator a project names, what it is trained on, its export and parity."""
+
+from everloop.training.estimators import build, load_function
+from everloop.training.export import to_onnx
+from everloop.training.parity import check_parity
+from everloop.training.team import TIME_INDEX, GraphPart, merge
+from everloop.training.window import AUTO, EVERYTHING, Choice, Problem, Recipe, Trained, choose, fit_recipe, fixed
+
+__all__ = [
+    "AUTO",
+    "EVERYTHING",
+    "TIME_INDEX",
+    "Choice",
+    "GraphPart",
+    "Problem",
+    "Recipe",
+    "Trained",
+    "build",
+    "check_parity",
+    "choose",
+    "fit_recipe",
+    "fixed",
+    "load_function",
+    "merge",
+    "to_onnx",
+]

@@ -1,0 +1,54 @@
+"""The project's own functions: found by `module:function`, imported from the project's folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from everloop.errors import UsageError, close_match
+
+__all__ = ["build", "load_function"]
+
+
+def load_function(reference: str, folder: Path) -> Callable[..., Any]:
+    """Return the function that `module:function` names, importing the module from the project's folder."""
+    module_name, _, name = reference.partition(":")
+    if not module_name or not name:
+        raise UsageError(f"{reference!r} names no function: write it as 'package.module:function'")
+    place = str(folder)
+    if place not in sys.path:
+        sys.path.insert(0, place)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            known = [p.stem for p in folder.glob("*.py")] + [p.parent.name for p in folder.glob("*/__init__.py")]
+            hint = close_match(module_name.split(".")[0], known)
+            raise UsageError(f"{reference!r}: there is no module {error.name!r} in {folder}{hint}") from error
+        raise UsageError(f"{reference!r}: its module needs {error.name!r}, which is not installed") from error
+    except Exception as error:
+        raise UsageError(f"{reference!r}: its module cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UsageError(
+            f"{reference!r}: module {module_name!r} has no function {name!r}{close_match(name, dir(module))}"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int) -> Any:
+    """Return the unfitted estimator of the project; every `random_state` left open becomes `seed`."""
+    function = load_function(reference, folder)
+    try:
+        estimator = function(**parameters)
+    except Exception as error:
+        raise UsageError(f"{reference!r} failed: {type(error).__name__}: {error}") from error
+    if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
+        raise UsageError(f"{reference!r} returned {type(estimator).__name__}: a scikit-learn estimator is needed")
+    open_seeds = {
+        k: seed for k, v in estimator.get_params(deep=True).items() if k.endswith("random_state") and v is None
+    }
+    return estimator.set_params(**open_seeds)

@@ -1,0 +1,158 @@
+"""A fitted estimator as one ONNX graph with its preprocessing inside.
+
+Numbers enter as float64 and are cast to float32 only just before the last step: a scaler that already
+works in float32 moves values across the thresholds of trees (measured in docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+from sklearn.base import is_classifier
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import Pipeline
+
+from everloop.errors import ParityError, UsageError
+from everloop.types import Column, Task
+
+__all__ = ["to_onnx"]
+
+OPSETS = {"": 19, "ai.onnx.ml": 3}
+
+
+def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
+    """Return the graph: one input a column named as it ([rows, 1]), output `prediction` or `label` and `probability`.
+
+    Raises `UsageError` for an estimator that has no converter, `ParityError` for one that converts
+    silently wrong (histogram boosting with native categories).
+    """
+    from skl2onnx import convert_sklearn
+
+    _register_lightgbm()
+    _refuse_native_categories(estimator)
+    pipeline = _with_cast(estimator, inputs)
+    options: dict[Any, Any] = {id(step): {"zipmap": False} for step in _walk(pipeline) if is_classifier(step)}
+    options |= {
+        id(s): {"locale": "C", "tokenexp": r"[\p{L}\p{N}_]{2,}"}
+        for s in _walk(pipeline)
+        if isinstance(s, TfidfVectorizer)
+    }
+    try:
+        model = convert_sklearn(
+            pipeline,
+            name="model",
+            initial_types=[(c.name, _tensor_type(c)) for c in inputs],
+            target_opset=OPSETS,
+            options=options,
+        )
+    except Exception as error:  # the converters raise bare exceptions of many kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(f"{_name(estimator)} cannot be exported to ONNX: {reason}") from error
+    outputs = ["prediction"] if task == "regression" else ["label", "probability"]
+    _rename_outputs(model, outputs)
+    model.doc_string, model.producer_name, model.producer_version = "", "everloop", ""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _with_cast(estimator: Any, inputs: Sequence[Column]) -> Pipeline:
+    """Return a pipeline of the same fitted steps with a cast to float32 before the last one."""
+    from skl2onnx.sklapi import CastTransformer
+
+    if isinstance(estimator, Pipeline):
+        steps = [*estimator.steps[:-1]]
+        last = estimator.steps[-1]
+    else:
+        steps, last = [], ("model", estimator)
+    if not steps:
+        names = [c.name for c in inputs]
+        together = ColumnTransformer([("columns", "passthrough", names)])
+        together.fit(pd.DataFrame({name: np.zeros(2) for name in names}))
+        steps = [("everloop_columns", together)]
+    return Pipeline([*steps, ("everloop_cast", CastTransformer(dtype=np.float32).fit(np.zeros((1, 1)))), last])
+
+
+def _tensor_type(column: Column) -> Any:
+    from skl2onnx.common.data_types import BooleanTensorType, DoubleTensorType, Int64TensorType, StringTensorType
+
+    types = {
+        "float64": DoubleTensorType,
+        "int64": Int64TensorType,
+        "bool": BooleanTensorType,
+        "string": StringTensorType,
+    }
+    return types[column.dtype]([None, 1])
+
+
+def _walk(step: Any) -> list[Any]:
+    """Return an estimator and all that it is made of."""
+    found = [step]
+    if isinstance(step, Pipeline):
+        children = [s for _, s in step.steps]
+    elif isinstance(step, ColumnTransformer):
+        children = [t[1] for t in getattr(step, "transformers_", step.transformers)]
+    else:
+        children = list(
+            getattr(step, "estimators_", []) if isinstance(getattr(step, "estimators_", None), list) else []
+        )
+    for child in children:
+        if hasattr(child, "get_params"):
+            found += _walk(child)
+    return found
+
+
+def _refuse_native_categories(estimator: Any) -> None:
+    for step in _walk(estimator):
+        if (
+            type(step).__name__.startswith("HistGradientBoosting")
+            and getattr(step, "is_categorical_", None) is not None
+        ):
+            raise ParityError(
+                f"{type(step).__name__} with native categories converts to ONNX silently wrong: "
+                "encode the categories in the pipeline (OrdinalEncoder, OneHotEncoder), or use LightGBM"
+            )
+
+
+def _register_lightgbm() -> None:
+    """Teach skl2onnx LightGBM's estimators, where LightGBM is installed."""
+    try:
+        from lightgbm import LGBMClassifier, LGBMRegressor
+    except ImportError:
+        return
+    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_classifier_output_shapes,
+        calculate_linear_regressor_output_shapes,
+    )
+
+    classifier = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    update_registered_converter(
+        LGBMClassifier, "LightGbmLGBMClassifier", calculate_linear_classifier_output_shapes, convert_lightgbm,
+        options=classifier,
+    )  # fmt: skip
+    update_registered_converter(
+        LGBMRegressor, "LgbmRegressor", calculate_linear_regressor_output_shapes, convert_lightgbm,
+        options={"split": None},
+    )  # fmt: skip
+
+
+def _rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Give the graph's outputs their conventional names, wherever its nodes mention them."""
+    renamed = {output.name: name for output, name in zip(model.graph.output, names, strict=True)}
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = renamed.get(name, name)
+        for place, name in enumerate(node.output):
+            node.output[place] = renamed.get(name, name)
+    for output in model.graph.output:
+        output.name = renamed[output.name]
+
+
+def _name(estimator: Any) -> str:
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    return type(last).__name__

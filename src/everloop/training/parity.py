@@ -1,0 +1,50 @@
+"""Parity: the graph that is served answers as the estimator that was trained, or there is no bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from everloop.errors import ParityError
+from everloop.inference.runtimes.onnx import OnnxRuntime
+from everloop.types import Column, Task
+
+__all__ = ["ALLOWED_SHARE", "TOLERANCE", "check_parity"]
+
+ALLOWED_SHARE, TOLERANCE = 0.001, 1e-3
+
+
+def check_parity(
+    graph: bytes, answers: NDArray[np.float64], rows: pd.DataFrame, inputs: Sequence[Column], task: Task, spread: float
+) -> dict[str, float]:
+    """Return how far the graph's answers to all `rows` lie from the estimator's; raises `ParityError` beyond bounds.
+
+    A regression row differs when it is off by more than 1e-3 of the target's `spread` (its standard
+    deviation), a classification row when a probability is off by more than 1e-3. At most 0.1 % may.
+    """
+    found = OnnxRuntime(graph).predict({c.name: _tensor(rows[c.name], c) for c in inputs})
+    served = found["prediction" if task == "regression" else "probability"].astype(np.float64)
+    if task == "regression":
+        off = np.abs(served.reshape(-1) - answers) / (spread or 1.0)
+    else:
+        off = np.abs(served - answers).max(axis=1)
+    share = float((off > TOLERANCE).mean())
+    figures = {"rows": float(len(rows)), "share": share, "largest": float(off.max())}
+    if not share <= ALLOWED_SHARE:
+        unit = "of the target's spread" if task == "regression" else "of probability"
+        raise ParityError(
+            f"the ONNX graph differs from the estimator on {share:.2%} of {len(rows)} rows "
+            f"(largest {off.max():.3g} {unit}, allowed {ALLOWED_SHARE:.1%}): the bundle is refused; "
+            "try the model without the step that was added last"
+        )
+    return figures
+
+
+def _tensor(values: Any, column: Column) -> NDArray[Any]:
+    dtype: Any = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}[column.dtype]
+    array: NDArray[Any] = np.asarray(values, dtype=dtype).reshape(-1, 1)
+    return array

@@ -1,0 +1,252 @@
+"""What to train on: everything, unless a team that leans on the newest rows is better beyond doubt.
+
+Every recipe is scored where it matters: fitted at several past origins, judged on the block of event
+time that follows each (rolling-origin evaluation). The default is kept unless a rival's loss is lower by
+more than chance explains, since on other streams the naive choice loses; everything scored is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import NormalDist
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from everloop.settings import seconds
+from everloop.statistics import apply_level, block_means, fit_level
+from everloop.training.team import TIME_INDEX
+from everloop.types import Task
+
+__all__ = ["Choice", "Problem", "Recipe", "Trained", "choose", "fit_recipe", "fixed"]
+
+Floats = NDArray[np.float64]
+Member = Literal["everything", "half", "time", "level", "rows", "span"]
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """A named mean of members; `amount` is what `rows` (a count) and `span` (seconds) take."""
+
+    name: str
+    members: tuple[Member, ...]
+    amount: float = 0.0
+
+
+EVERYTHING = Recipe("everything", ("everything",))
+TEAM = Recipe("team", ("half", "time", "level"))
+"""Mean of: the newest half; everything with a time index held at now; everything corrected by the newest level."""
+AUTO = (EVERYTHING, TEAM)
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What the fits share. `loss(truth, answers)` gives one value a row; `build()` an unfitted estimator."""
+
+    task: Task
+    inputs: tuple[str, ...]
+    target: str
+    classes: tuple[Any, ...]
+    build: Callable[[], Any]
+    loss: Callable[[NDArray[Any], Floats], Floats]
+    horizon: float
+    """Event time that a model has to hold, in seconds: the length of an evaluation block and of a level's memory."""
+    block: float = 86400.0
+
+    def truth(self, rows: pd.DataFrame) -> NDArray[Any]:
+        """Return the target: its value, or the index of its class."""
+        if self.task == "regression":
+            return rows[self.target].to_numpy(dtype=np.float64)
+        index = {value: i for i, value in enumerate(self.classes)}
+        return np.asarray([index[value] for value in rows[self.target]], dtype=np.int64)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One fitted member of a trained recipe."""
+
+    estimator: Any
+    level: Floats | None = None
+    time_index: float | None = None
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """A fitted recipe: `answers` is the mean of its parts."""
+
+    recipe: Recipe
+    parts: tuple[Part, ...]
+    problem: Problem
+
+    def answers(self, rows: pd.DataFrame) -> Floats:
+        """Return predictions of shape (rows,), or probabilities of shape (rows, classes)."""
+        mean: Floats = np.mean([_answers(self.problem, part, rows) for part in self.parts], axis=0)
+        return mean
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The chosen recipe, what every recipe lost out of time, and the chosen one's out-of-time answers."""
+
+    recipe: Recipe
+    reason: str
+    scores: dict[str, dict[str, float]]
+    rows: tuple[int, ...]
+    """Positions of the evaluated rows in the training table, oldest first."""
+    answers: Floats
+    baseline: tuple[float, ...]
+    """Means of the chosen recipe's out-of-time losses by block of event time."""
+
+
+def fixed(window: str) -> Recipe | None:
+    """Return the recipe of a fixed `window` setting (`all`, `4000`, `90d`), None for `auto`."""
+    if window == "auto":
+        return None
+    if window == "all":
+        return EVERYTHING
+    if window.isdigit():
+        return Recipe(f"newest {window} rows", ("rows",), float(window))
+    return Recipe(f"newest {window}", ("span",), seconds(window))
+
+
+def choose(
+    problem: Problem,
+    rows: pd.DataFrame,
+    times: Floats,
+    recipes: Sequence[Recipe] = AUTO,
+    *,
+    blocks: int = 4,
+    alpha: float = 0.05,
+    progress: Callable[[int, int], None] | None = None,
+) -> Choice:
+    """Return the choice among `recipes` (the first is the default) on the newest `blocks` horizons of `rows`.
+
+    A rival replaces the default only where the paired difference of its block losses is beyond a
+    one-sided `alpha` over the number of rivals (Bonferroni); of several, the one with the least loss.
+    """
+    origins = _origins(times, problem.horizon, blocks)
+    fits = _Fits(problem, rows, times)
+    evaluated: list[NDArray[np.intp]] = []
+    answers: dict[str, list[Floats]] = {r.name: [] for r in recipes}
+    losses: dict[str, list[Floats]] = {r.name: [] for r in recipes}
+    for count, origin in enumerate(origins):
+        inside = np.flatnonzero((times > origin) & (times <= origin + problem.horizon))
+        if not len(inside):
+            continue
+        evaluated.append(inside)
+        truth = problem.truth(rows.iloc[inside])
+        for recipe in recipes:
+            trained = fit_recipe(problem, rows, times, recipe, origin, fits)
+            answered = trained.answers(rows.iloc[inside])
+            answers[recipe.name].append(answered)
+            lost = problem.loss(truth, answered)
+            losses[recipe.name].append(block_means(times[inside], lost, problem.block, origin))
+        if progress:
+            progress(count + 1, len(origins))
+    means = {name: np.concatenate(found) for name, found in losses.items()}
+    chosen, reason, scores = _compare(recipes, means, alpha)
+    return Choice(
+        chosen,
+        reason,
+        scores,
+        tuple(int(i) for i in np.concatenate(evaluated)),
+        np.concatenate(answers[chosen.name]),
+        tuple(float(v) for v in means[chosen.name]),
+    )
+
+
+def fit_recipe(
+    problem: Problem, rows: pd.DataFrame, times: Floats, recipe: Recipe, origin: float, fits: _Fits | None = None
+) -> Trained:
+    """Fit a recipe on the rows up to the time `origin`."""
+    fits = fits or _Fits(problem, rows, times)
+    return Trained(recipe, tuple(_part(problem, fits, member, recipe, origin) for member in recipe.members), problem)
+
+
+class _Fits:
+    """Remembers fitted estimators: members of different recipes and origins share them."""
+
+    def __init__(self, problem: Problem, rows: pd.DataFrame, times: Floats) -> None:
+        self.problem, self.rows, self.times = problem, rows, times
+        self._known: dict[tuple[int, int, bool], Any] = {}
+
+    def fit(self, first: int, last: int, time_index: bool = False) -> Any:
+        """Return an estimator fitted on rows `first` to `last` (exclusive)."""
+        key = (first, last, time_index)
+        if key not in self._known:
+            rows = self.rows.iloc[first:last]
+            features = rows[list(self.problem.inputs)]
+            if time_index:
+                features = features.assign(**{TIME_INDEX: self.times[first:last] / 86400.0})
+            self._known[key] = self.problem.build().fit(features, rows[self.problem.target])
+        return self._known[key]
+
+    def count(self, until: float) -> int:
+        """Return how many rows lie at or before a time."""
+        return int(np.searchsorted(self.times, until, "right"))
+
+
+def _part(problem: Problem, fits: _Fits, member: Member, recipe: Recipe, origin: float) -> Part:
+    n = fits.count(origin)
+    if member == "half":
+        return Part(fits.fit(n // 2, n))
+    if member == "rows":
+        return Part(fits.fit(max(0, n - int(recipe.amount)), n))
+    if member == "span":
+        return Part(fits.fit(fits.count(origin - recipe.amount), n))
+    if member == "time":
+        return Part(fits.fit(0, n, time_index=True), time_index=float(fits.times[n - 1]) / 86400.0)
+    if member == "level":
+        before = fits.count(float(fits.times[n - 1]) - problem.horizon)
+        part = Part(fits.fit(0, before))
+        newest = fits.rows.iloc[before:n]
+        return Part(part.estimator, fit_level(problem.task, problem.truth(newest), _answers(problem, part, newest)))
+    return Part(fits.fit(0, n))
+
+
+def _answers(problem: Problem, part: Part, rows: pd.DataFrame) -> Floats:
+    features = rows[list(problem.inputs)]
+    if part.time_index is not None:
+        features = features.assign(**{TIME_INDEX: part.time_index})
+    if problem.task == "regression":
+        found = np.asarray(part.estimator.predict(features), dtype=np.float64).reshape(len(rows))
+    else:
+        found = np.zeros((len(rows), len(problem.classes)))
+        place = {value: i for i, value in enumerate(problem.classes)}
+        found[:, [place[c] for c in part.estimator.classes_.tolist()]] = part.estimator.predict_proba(features)
+    return found if part.level is None else apply_level(found, part.level)
+
+
+def _origins(times: Floats, horizon: float, blocks: int) -> list[float]:
+    """Return the ends of the fits, oldest first: one horizon apart, at least half of the span lies before each."""
+    end, middle = float(times[-1]), float(times[0] + times[-1]) / 2
+    origins = [end - k * horizon for k in range(blocks, 0, -1)]
+    usable = [o for o in origins if o >= middle]
+    return usable or [end - (end - float(times[0])) / 5]
+
+
+def _compare(
+    recipes: Sequence[Recipe], means: Mapping[str, Floats], alpha: float
+) -> tuple[Recipe, str, dict[str, dict[str, float]]]:
+    default, rivals = recipes[0], recipes[1:]
+    bar = NormalDist().inv_cdf(1 - alpha / max(1, len(rivals)))
+    scores: dict[str, dict[str, float]] = {default.name: {"loss": float(means[default.name].mean())}}
+    for rival in rivals:
+        gain = means[default.name] - means[rival.name]
+        error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
+        z = float(gain.mean()) / error if error > 0 else 0.0
+        scores[rival.name] = {
+            "loss": float(means[rival.name].mean()),
+            "gain": float(gain.mean()),
+            "standard_error": error,
+            "z": z,
+        }
+    beyond = [r for r in rivals if scores[r.name]["z"] > bar]
+    blocks = f"on {len(means[default.name])} out-of-time blocks"
+    if not rivals:
+        return default, f"{default.name}: as the project file says", scores
+    if not beyond:
+        return default, f"{default.name}: no rival is better beyond doubt (z over {bar:.2f}) {blocks}", scores
+    best = min(beyond, key=lambda r: scores[r.name]["loss"])
+    score = scores[best.name]
+    lower = f"{score['gain']:.4g} ± {score['standard_error']:.2g} (z {score['z']:.1f})"
+    return best, f"{best.name}: loss lower than {default.name}'s by {lower} {blocks}", scores
