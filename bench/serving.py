@@ -115,7 +115,7 @@ class Caller(asyncio.Protocol):
     """One keep-alive connection that sends its request again as soon as the answer is there."""
 
     def __init__(self, request: bytes, left: int, done: asyncio.Future[None]) -> None:
-        self._request, self._left, self._done, self._buffer = request, left, done, b""
+        self._request, self._left, self.done, self._buffer = request, left, done, b""
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -128,13 +128,13 @@ class Caller(asyncio.Protocol):
         if not separator or len(body) < length:
             return
         if b" 200 " not in head:
-            self._done.set_exception(RuntimeError(self._buffer.decode()))
+            self.done.set_exception(RuntimeError(self._buffer.decode()))
         self._buffer, self._left = b"", self._left - 1
         if self._left > 0:
             self._transport.write(self._request)
-        elif not self._done.done():
+        elif not self.done.done():
             self._transport.close()
-            self._done.set_result(None)
+            self.done.set_result(None)
 
 
 def measure(process: subprocess.Popen[str], port: int, requests: int, connections: int) -> float:
@@ -149,14 +149,14 @@ async def load(port: int, requests: int, connections: int) -> None:
     body = msgspec.json.encode({"inputs": inputs})
     lines = ("POST /v2/models/rides/infer HTTP/1.1", "host: x", f"content-length: {len(body)}", "", "")
     request = "\r\n".join(lines).encode() + body
+    await asyncio.gather(*(call(port, request, requests // connections) for _ in range(connections)))
+
+
+async def call(port: int, request: bytes, times: int) -> None:
     loop = asyncio.get_running_loop()
-    waiting = []
-    for _ in range(connections):
-        done = loop.create_future()
-        caller = Caller(request, requests // connections, done)
-        await loop.create_connection(lambda c=caller: c, "127.0.0.1", port)
-        waiting.append(done)
-    await asyncio.gather(*waiting)
+    caller = Caller(request, times, loop.create_future())
+    await loop.create_connection(lambda: caller, "127.0.0.1", port)
+    await caller.done
 
 
 def cpu_seconds(pid: int) -> float:

@@ -206,11 +206,22 @@ def test_a_process_killed_inside_a_transaction_leaves_what_it_committed(url: str
         add_state(connection, "next")
 
 
-def test_a_store_of_another_schema_is_refused(open_store: OpenStore) -> None:
-    with open_store().begin() as connection:
+OPENED = """
+import sys
+from everloop.errors import StoreError
+from everloop.store import Store
+try:
+    Store(sys.argv[1])
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_store_of_another_schema_is_refused(url: str, store: Store) -> None:
+    with store.begin() as connection:
         connection.execute(tables.state.update().where(tables.state.c.name == "schema").values(value=99))
-    with pytest.raises(StoreError, match="schema 99, this Everloop reads 1"):
-        open_store()
+    done = subprocess.run([sys.executable, "-c", OPENED, url], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("the store has schema 99, this Everloop reads 1")
 
 
 def test_pipelines_and_registry_work_on_it(store: Store, tmp_path: Path) -> None:
@@ -270,7 +281,7 @@ def test_a_server_out_of_reach_is_named_without_its_password() -> None:
     pytest.importorskip("psycopg", reason="no psycopg here: install everloop[postgresql]")
     with pytest.raises(StoreError) as caught:
         Store("postgresql://everloop:secret@127.0.0.1:1/everloop")
-    assert "cannot be opened" in str(caught.value)
+    assert "127.0.0.1:1/everloop" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 

@@ -20,7 +20,7 @@ Evidence = TypeVar("Evidence")
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a check found: its outcome, one sentence of reason, the numbers behind it, and the verdicts it is made of."""
+    """What a check found: outcome, one sentence of reason, the numbers behind it, the verdicts it is made of."""
 
     check: str
     outcome: Outcome

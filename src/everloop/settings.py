@@ -45,13 +45,13 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the project file: unknown keys are refused."""
 
 
-class Project(Section, kw_only=True):
+class Project(Section, frozen=True, kw_only=True):
     """`[project]`: what the model is called."""
 
     name: str
 
 
-class Data(Section, kw_only=True):
+class Data(Section, frozen=True, kw_only=True):
     """`[data]`: where rows come from, and which columns are the target and the event time."""
 
     source: str = "data/*.csv"
@@ -61,7 +61,7 @@ class Data(Section, kw_only=True):
     """Inferred from the target where it is not given: text, booleans or at most 20 whole numbers are classes."""
 
 
-class Training(Section, kw_only=True):
+class Training(Section, frozen=True, kw_only=True):
     """`[training]`: the functions that prepare rows and build the estimator, and what to train on."""
 
     model: str
@@ -69,12 +69,12 @@ class Training(Section, kw_only=True):
     parameters: dict[str, Any] = {}
     window: str = "auto"
     """`auto` (chosen on the newest labels), `all`, a number of rows (`4000`) or a duration (`90d`)."""
-    holdout: float = 0.2
-    """Share of the newest rows that judge a candidate and are its drift baseline (never trained on before the gate)."""
+    horizon: str = "14d"
+    """Event time that a model has to hold: the length of each past block that a choice is judged on."""
     seed: int = 0
 
 
-class Deployment(Section, kw_only=True):
+class Deployment(Section, frozen=True, kw_only=True):
     """`[deployment]`: how a candidate takes over."""
 
     strategy: Literal["canary", "shadow", "replace"] = "canary"
@@ -89,7 +89,7 @@ class Deployment(Section, kw_only=True):
     max_days: float = 14.0
 
 
-class ConceptDrift(Section, kw_only=True):
+class ConceptDrift(Section, frozen=True, kw_only=True):
     """`[triggers] concept_drift`: when realised loss calls for a retraining."""
 
     cooldown: str = "14d"
@@ -98,21 +98,23 @@ class ConceptDrift(Section, kw_only=True):
     period: str = "365d"
 
 
-class Triggers(Section, kw_only=True):
+class Triggers(Section, frozen=True, kw_only=True):
     """`[triggers]`: what starts a retraining."""
 
     concept_drift: ConceptDrift | None = ConceptDrift()
 
 
-class Monitoring(Section, kw_only=True):
+class Monitoring(Section, frozen=True, kw_only=True):
     """`[monitoring]`: how often the loop looks, and how long it waits for labels."""
 
     interval: str = "1h"
     """Event time between two evaluations."""
+    block: str = "1d"
+    """Event time whose rows are alike: tests count blocks, not rows."""
     labels: Literal["independent", "affected"] = "independent"
 
 
-class Serving(Section, kw_only=True):
+class Serving(Section, frozen=True, kw_only=True):
     """`[serving]`: where the server listens and how it keeps its journal."""
 
     host: str = "127.0.0.1"
@@ -121,7 +123,7 @@ class Serving(Section, kw_only=True):
     max_body: str = "16MB"
 
 
-class Replay(Section, kw_only=True):
+class Replay(Section, frozen=True, kw_only=True):
     """`[replay]`: how `everloop demo` and `everloop backtest` play history."""
 
     start: float = 0.5
@@ -131,7 +133,7 @@ class Replay(Section, kw_only=True):
     """Event time that a retraining takes."""
 
 
-class Storage(Section, kw_only=True):
+class Storage(Section, frozen=True, kw_only=True):
     """`[storage]`: where state lives; relative paths lie in the project."""
 
     store: str = "sqlite:///.everloop/store.db"
@@ -142,7 +144,7 @@ class Storage(Section, kw_only=True):
     plan: str = ".everloop/plan.json"
 
 
-class Settings(Section, kw_only=True):
+class Settings(Section, frozen=True, kw_only=True):
     """A whole project file; `[project] name`, `[data] target` and `time`, `[training] model` are all it needs."""
 
     project: Project
@@ -211,6 +213,8 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["replay", "label_delay"], settings.replay.label_delay),
         (["replay", "training_time"], settings.replay.training_time),
         (["monitoring", "interval"], settings.monitoring.interval),
+        (["monitoring", "block"], settings.monitoring.block),
+        (["training", "horizon"], settings.training.horizon),
     ]
     if drift:
         durations += [
@@ -223,7 +227,6 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         except ValueError as error:
             raise SettingsError(f"[{'.'.join(keys)}] {error}", path, _line(text, keys)) from None
     ranges = [
-        (["training", "holdout"], settings.training.holdout, 0.0, 0.9),
         (["replay", "start"], settings.replay.start, 0.01, 0.99),
         (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
         (["deployment", "minimum_coverage"], settings.deployment.minimum_coverage, 0.0, 1.0),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -159,6 +158,6 @@ def show_time(time: float) -> str:
     return text.replace("+00:00", "Z")
 
 
-def as_json(value: object) -> Mapping[str, Json]:
+def as_json(value: object) -> dict[str, Json]:
     """Return a struct as plain JSON values."""
     return msgspec.to_builtins(value)  # type: ignore[no-any-return]

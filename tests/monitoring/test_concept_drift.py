@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow
+from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
 from everloop.types import Signal
 
 DAY = 86400.0
@@ -31,10 +31,8 @@ def stream(days: int, factor: float, noise: float, seed: int, start: int = 0) ->
 
 
 def detector(noise: float = 10.0) -> ConceptDrift:
-    drift = ConceptDrift(DriftRules("regression"), squared, DriftState())
     baseline = np.array([r.loss for r in stream(40, 1.0, noise, 9)]).reshape(40, 24).mean(1)
-    drift.start(baseline.tolist(), since=0.0)
-    return drift
+    return ConceptDrift(DriftRules("regression"), squared, started(baseline.tolist(), 0.0, DAY))
 
 
 def firing(drift: ConceptDrift, day: int) -> dict[str, bool]:
@@ -91,8 +89,7 @@ def test_classification_gains_from_a_shift_of_the_classes() -> None:
         return chosen
 
     rng = np.random.default_rng(6)
-    drift = ConceptDrift(DriftRules("classification"), log_loss, DriftState())
-    drift.start([0.6] * 10, since=0.0)
+    drift = ConceptDrift(DriftRules("classification"), log_loss, started([0.6] * 10, 0.0, DAY))
     rows = []
     for hour in range(20 * 24):
         answer = rng.dirichlet([3, 3])

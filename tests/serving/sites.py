@@ -69,9 +69,9 @@ def rides_plan(generation: int, weight: float = 0.0, champion: str = "v1", **fie
     return Plan(generation=generation, model="rides", variants=variants, **fields)
 
 
-def named(hour: float, temp: float = 0.5, hum: float = 0.25, **fields: Any) -> dict[str, Any]:
+def named(hour: float, **fields: Any) -> dict[str, Any]:
     """Return a request of one row with named columns."""
-    values = {"hour": hour, "temp": temp, "hum": hum}
+    values = {"hour": hour, "temp": 0.5, "hum": 0.25}
     inputs = [{"name": n, "shape": [1], "datatype": "FP64", "data": [v]} for n, v in values.items()]
     return {"inputs": inputs, **fields}
 

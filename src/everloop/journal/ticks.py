@@ -64,7 +64,7 @@ class TickWriter:
         self._scheduled = False
         waiting, self._waiting = self._waiting, []
         try:
-            await asyncio.to_thread(self._writer.flush)
+            await asyncio.to_thread(self._writer.write, self._writer.take())
         except JournalError as error:
             _settle(waiting, error)
         else:

@@ -17,6 +17,7 @@ __all__ = ["Mode", "Writer"]
 Mode = Literal["written", "durable", "buffered"]
 """`written`: in the kernel before the answer leaves (survives kill -9). `durable`: on the disk before it.
 `buffered`: at most 20 ms later."""
+Entry = tuple[str, str, float, bytes]
 
 
 class Writer:
@@ -25,7 +26,7 @@ class Writer:
     def __init__(self, folder: Path, mode: Mode = "written", segment_bytes: int = 64 << 20) -> None:
         self.folder, self.mode = folder, mode
         self._limit = segment_bytes
-        self._queue: list[bytes] = []
+        self._queue: list[Entry] = []
         self._file = -1
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -42,17 +43,24 @@ class Writer:
 
     def append(self, kind: str, id: str, time: float, payload: bytes) -> None:
         """Queue one record; it is acknowledged by the `flush` that follows."""
-        self._number += 1
-        self._queue.append(encode(self._number, kind, id, time, payload))
+        self._queue.append((kind, id, time, payload))
 
     def flush(self) -> None:
-        """Write all queued lines in one write (and sync them in `durable` mode), or raise and keep none of them."""
-        if not self._queue:
+        """Write all queued records in one write (and sync them in `durable` mode), or raise and keep none of them."""
+        self.write(self.take())
+
+    def take(self) -> list[Entry]:
+        """Empty the queue: for a caller that writes in another thread than it appends in."""
+        taken, self._queue = self._queue, []
+        return taken
+
+    def write(self, entries: list[Entry]) -> None:
+        """Write records that were taken; one call at a time, in the order in which they were taken."""
+        if not entries:
             return
-        lines, self._queue = self._queue, []
         if self._size >= self._limit:
             self._rotate()
-        data = b"".join(lines)
+        data = b"".join(encode(self._number + n, *entry) for n, entry in enumerate(entries, 1))
         try:
             written = os.write(self._file, data)
             if written != len(data):
@@ -60,12 +68,12 @@ class Writer:
             if self.mode == "durable":
                 os.fdatasync(self._file)
         except OSError as error:
-            self._number -= len(lines)
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size)
             reason = f"the journal {self.folder} cannot be written: {error.strerror or error}"
             raise JournalError(f"{reason}; free space, then send the request again") from error
         self._size += len(data)
+        self._number += len(entries)
 
     def close(self) -> None:
         """Flush, and let another writer in."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from everloop import registry
 from everloop.checks import Check, Verdict
 from everloop.errors import EverloopError
+from everloop.evaluation import losses
+from everloop.inference import Model
 from everloop.loop.plans import current_plan, next_generation, publish
 from everloop.loop.records import (
     close_decision,
@@ -20,15 +24,17 @@ from everloop.loop.records import (
     record_signals,
     save_state,
 )
-from everloop.loop.watch import ScoredRow, Watch, WatchState
+from everloop.loop.watch import ScoredRow, Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
-from everloop.monitoring import ConceptDrift, DriftState
+from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
 from everloop.rollouts import Pair, RolloutRules, RolloutState, advance, begin
 from everloop.store import Connection
 from everloop.triggers import TriggerState
 from everloop.types import Decision, Plan, Signal, as_json, new_id
 
 __all__ = ["Controller", "ControllerState", "Developed"]
+
+DRIFT_SIGNALS = ("realised_loss", "challenger_gain")
 
 
 class Developed(msgspec.Struct, frozen=True):
@@ -55,6 +61,7 @@ class ControllerState(msgspec.Struct):
     rollout: RolloutState | None = None
     rollout_id: str | None = None
     candidate_baseline: list[float] = []
+    candidate_rows: list[LabelledRow] = []
     retrainings: list[float] = []
     held: str = ""
 
@@ -69,86 +76,110 @@ class Controller:
         develop: Callable[[str, float], Developed],
         condition: Check[TriggerState] | None,
         rules: RolloutRules,
+        scorer: Callable[[], Scorer],
         *,
+        block: float,
         interval: float,
         training_time: Callable[[float], float],
     ) -> None:
         """`develop(run, until)` trains; `training_time(decided)` says from when its candidate takes part."""
         self._workspace, self._develop, self._condition = workspace, develop, condition
         self._rules, self._interval, self._ready = rules, interval, training_time
+        self._make_scorer, self._block = scorer, block
         with workspace.store.read() as connection:
             self.state: ControllerState = load_state(connection, "controller", ControllerState)
         self._watch = watch(self.state.watch)
-        self._drift = ConceptDrift(self.state.drift)
+        self._scorer: Scorer | None = None
+        self._drift: ConceptDrift | None = None
 
     def step(self, now: float) -> Plan | None:
         """Take all that was journalled before `now`, act on it, and return the plan that holds from now on."""
-        self._finish_open(now)
+        self._finish_open()
         plan = publish(self._workspace)
         if plan is None:
             self._decide_first(now)
-            self._finish_open(now)
+            self._finish_open()
             return publish(self._workspace)
-        self._watch.read(plan, self._models(plan))
+        models = self._models(plan)
+        self._watch.read(plan, models, self.scorer)
         if self.state.evaluated is None or now >= self.state.evaluated + self._interval:
-            self._evaluate(now, plan)
-            self._finish_open(now)
+            self._evaluate(now, plan, models)
+            self._finish_open()
         return publish(self._workspace)
 
-    def _evaluate(self, now: float, plan: Plan) -> None:
-        rows = self._watch.release()
+    @property
+    def scorer(self) -> Scorer:
+        """How losses are computed: known once there is a model."""
+        self._scorer = self._scorer or self._make_scorer()
+        return self._scorer
+
+    @property
+    def drift(self) -> ConceptDrift:
+        """The detector over the champion's losses, with the state of the last evaluation."""
+        if self._drift is None:
+            scorer = self.scorer
+
+            def loss(truth: NDArray[Any], answers: NDArray[np.float64]) -> NDArray[np.float64]:
+                return losses(scorer.schema.task, truth, answers)
+
+            self._drift = ConceptDrift(DriftRules(scorer.schema.task, self._block), loss, self.state.drift)
+        return self._drift
+
+    def _evaluate(self, now: float, plan: Plan, models: dict[str, Model]) -> None:
+        rows = self._watch.release(self.scorer)
         champion = plan.champion.version
-        self._drift.update((row.time, row.losses[champion]) for row in rows if champion in row.losses)
-        signals = [*self._drift.signals(now, self._watch.label_coverage), *self._watch.data_drift(now)]
+        self.drift.update(_labelled(row, champion) for row in rows if champion in row.losses)
         with self._workspace.store.begin() as connection:
             if self.state.rollout:
-                self._judge(connection, rows, now)
+                self._judge(connection, self.state.rollout, rows, now)
+            signals = [
+                *self.drift.signals(now, self._watch.label_coverage),
+                *self._watch.data_drift(models[champion], now),
+            ]
             record_signals(connection, signals)
             self._decide(connection, signals, now)
             self.state.evaluated = now
             self._save(connection)
 
-    def _judge(self, connection: Connection, rows: list[ScoredRow], now: float) -> None:
+    def _judge(self, connection: Connection, rollout: RolloutState, rows: list[ScoredRow], now: float) -> None:
         """Advance the rollout under way by the new pairs, and act on its verdict."""
-        rollout = self.state.rollout
-        assert rollout is not None
         share = rollout.share
-        pairs = [
-            Pair(row.time, row.losses[rollout.champion], row.losses[rollout.candidate])
-            for row in rows
-            if rollout.champion in row.losses and rollout.candidate in row.losses
-        ]
+        paired = [r for r in rows if rollout.champion in r.losses and rollout.candidate in r.losses]
+        self.state.candidate_rows += [_labelled(r, rollout.candidate) for r in paired if r.time >= rollout.started]
+        pairs = [Pair(r.time, r.losses[rollout.champion], r.losses[rollout.candidate]) for r in paired]
         advance(rollout, pairs, self._watch.watermark, now, self._rules)
         record_rollout(connection, rollout, now, id=self.state.rollout_id)
         if rollout.active:
             if rollout.share != share:
                 next_generation(connection)
             return
-        model, verdict = self._workspace.name, rollout.verdict
-        assert verdict is not None
-        if rollout.status == "promoted":
+        verdict = rollout.verdict
+        if rollout.status == "promoted" and verdict is not None:
             self._promote(connection, rollout.candidate, verdict, now, archive=rollout.champion)
-            self._drift.start(self.state.candidate_baseline, rollout.candidate_losses)
+            self._watch_champion(self.state.candidate_baseline, rollout.started)
+            self.drift.update(self.state.candidate_rows)
         else:
-            registry.set_stage(connection, model, rollout.candidate, "rejected")
+            registry.set_stage(connection, self._workspace.name, rollout.candidate, "rejected", now)
             next_generation(connection)
-        self.state.rollout, self.state.rollout_id = None, None
+            self.drift.rebase(self._watch.watermark)
+        self.state.rollout, self.state.rollout_id, self.state.candidate_rows = None, None, []
 
     def _decide(self, connection: Connection, signals: list[Signal], now: float) -> None:
         """Ask the trigger's condition; store the decision with its reason, a hold only when its reason is new."""
-        drift = next((s for s in signals if s.name == "concept_drift"), None)
-        if self._condition is None or drift is None or not drift.firing:
+        telling = [s for s in signals if s.firing and s.name in DRIFT_SIGNALS]
+        if self._condition is None or not telling:
             self.state.held = ""
             return
         known = TriggerState(
             now, {s.name: s for s in signals}, tuple(self.state.retrainings), rollout=self.state.rollout_id
         )
         verdict = self._condition(known)
-        evidence = {"signal": as_json(drift), "condition": as_json(verdict)}
+        evidence = {"signals": [as_json(s) for s in telling], "condition": as_json(verdict)}
         if verdict.passed:
-            decision = Decision(now, "retrain", verdict.reason, (new_id(now),), evidence)
+            decision = Decision(now, "retrain", verdict.reason, (), evidence)
             record_decision(connection, decision, status="open", run=new_id(now))
             self.state.retrainings.append(now)
+            self.drift.restart_gains(now)
             self.state.held = ""
         elif verdict.reason != self.state.held:
             record_decision(connection, Decision(now, "hold", verdict.reason, (), evidence), status="done")
@@ -160,7 +191,7 @@ class Controller:
                 decision = Decision(now, "retrain", "there is no model yet")
                 record_decision(connection, decision, status="open", run=new_id(now))
 
-    def _finish_open(self, now: float) -> None:
+    def _finish_open(self) -> None:
         """Carry out each open decision: once, even when a crash came between any two of its steps."""
         with self._workspace.store.read() as connection:
             waiting = open_decisions(connection)
@@ -196,10 +227,10 @@ class Controller:
         outcome = {"version": version, "gate": as_json(developed.verdict), "window": developed.window}
         champion = registry.alias(connection, workspace.name, "champion")
         if not developed.verdict.passed:
-            registry.set_stage(connection, workspace.name, version, "rejected")
+            registry.set_stage(connection, workspace.name, version, "rejected", time)
         elif champion is None:
             self._promote(connection, version, developed.verdict, time)
-            self._drift.start(list(developed.baseline), None)
+            self._watch_champion(developed.baseline, time)
         else:
             self._roll_out(connection, decision, champion, version, developed, outcome)
         close_decision(connection, decision["id"], "done", outcome)
@@ -219,10 +250,10 @@ class Controller:
         if not rollout.active:
             assert rollout.verdict is not None
             self._promote(connection, version, rollout.verdict, started, archive=champion)
-            self._drift.start(list(developed.baseline), rollout.candidate_losses)
+            self._watch_champion(developed.baseline, started)
             return
         registry.set_alias(connection, self._workspace.name, "candidate", version, developed.verdict, started)
-        registry.set_stage(connection, self._workspace.name, version, "candidate")
+        registry.set_stage(connection, self._workspace.name, version, "candidate", started)
         self.state.rollout, self.state.rollout_id = rollout, outcome["rollout"]
         self.state.candidate_baseline = list(developed.baseline)
         next_generation(connection)
@@ -232,15 +263,24 @@ class Controller:
     ) -> None:
         model = self._workspace.name
         registry.set_alias(connection, model, "champion", version, verdict, now)
-        registry.set_stage(connection, model, version, "production")
+        registry.set_stage(connection, model, version, "production", now)
         if archive:
-            registry.set_stage(connection, model, archive, "archived")
+            registry.set_stage(connection, model, archive, "archived", now)
         next_generation(connection)
 
-    def _models(self, plan: Plan) -> dict[str, Any]:
+    def _watch_champion(self, baseline: Sequence[float], since: float) -> None:
+        self.state.drift, self._drift = started(baseline, since, self._block), None
+
+    def _models(self, plan: Plan) -> dict[str, Model]:
         self._workspace.keep_models({v.bundle for v in plan.variants})
         return {v.version: self._workspace.model(v.bundle) for v in plan.variants}
 
     def _save(self, connection: Connection) -> None:
-        self.state.drift, self.state.watch = self._drift.state, self._watch.state
+        if self._drift is not None:
+            self.state.drift = self._drift.state
+        self.state.watch = self._watch.state
         save_state(connection, "controller", self.state)
+
+
+def _labelled(row: ScoredRow, version: str) -> LabelledRow:
+    return LabelledRow(row.time, row.truth, row.answers[version], row.losses[version])

@@ -1,42 +1,58 @@
-"""Reads the journal: scores each request with the version that did not answer it, and joins late labels."""
+"""Reads the journal: scores each request with the versions that did not answer it, and joins late labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import io
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.data import Schema
+from everloop.evaluation import losses
 from everloop.inference import Model
 from everloop.journal import Position, Reader, Record
+from everloop.monitoring import Joined, JoinState, LabelJoin, data_drift
+from everloop.types import Feedback, Plan, Prediction, Signal
 
-from everloop.monitoring import JoinState, LabelJoin
-from everloop.types import Feedback, Plan, Prediction
-
-__all__ = ["ScoredRow", "Watch", "WatchState"]
-
-Losses = Callable[[Sequence[Any], Mapping[str, Sequence[Any]]], Sequence[float]]
+__all__ = ["ScoredRow", "Scorer", "Watch", "WatchState"]
 
 
 class ScoredRow(msgspec.Struct, frozen=True):
-    """One labelled row: the loss of the answer that left, and of each version that scored it."""
+    """One labelled row: its truth (a class's index), and by version the answer and its loss."""
 
     time: float
-    observed: float
-    answered: float
+    truth: float
+    version: str
+    answers: dict[str, list[float]]
     losses: dict[str, float]
 
 
-class RecentInputs(msgspec.Struct):
-    """The newest request rows, for data drift."""
+class Scorer:
+    """Turns labels and outputs into numbers of one schema, and those into losses."""
 
-    times: list[float] = []
-    columns: dict[str, list[Any]] = {}
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._classes = {value: float(i) for i, value in enumerate(schema.classes)}
+        self._output = "prediction" if schema.task == "regression" else "probability"
 
-    def add(self, time: float, inputs: Mapping[str, list[Any]], keep: int) -> None:
-        rows = len(next(iter(inputs.values())))
-        self.times = [*self.times, *[time] * rows][-keep:]
-        for name, values in inputs.items():
-            self.columns[name] = [*self.columns.get(name, []), *values][-keep:]
+    def truth(self, value: Any) -> float | None:
+        """Return a label as a number, a class as its index; None for what is neither."""
+        if self._classes:
+            return self._classes.get(value)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def answers(self, outputs: Mapping[str, list[Any]]) -> list[list[float]]:
+        """Return one list of numbers a row: the value, or the probabilities."""
+        return [value if isinstance(value, list) else [value] for value in outputs[self._output]]
+
+    def losses(self, truth: list[float], answers: list[list[float]]) -> NDArray[np.float64]:
+        """Return one loss a row."""
+        found = np.asarray(answers, dtype=np.float64)
+        return losses(self.schema.task, np.asarray(truth), found if self._classes else found[:, 0])
 
 
 class WatchState(msgspec.Struct):
@@ -44,73 +60,86 @@ class WatchState(msgspec.Struct):
 
     position: Position = Position(0, 0)
     join: JoinState = msgspec.field(default_factory=JoinState)
-    answered: int = 0
+    inputs: list[tuple[float, dict[str, Any]]] = []
     traffic: dict[str, int] = {}
+    unusable: int = 0
 
 
 class Watch:
-    """A journal reader whose offset is stored by the controller, in the same transaction as its decisions."""
+    """A journal reader whose offset the controller stores, in the same transaction as its decisions."""
 
-    def __init__(
-        self, reader: Reader, coverage: float, losses: Losses, state: WatchState, keep_inputs: int = 500
-    ) -> None:
-        self.state, self._reader, self._losses = state, reader, losses
+    def __init__(self, reader: Reader, coverage: float, state: WatchState, keep_inputs: int = 500) -> None:
+        self._state, self._reader = state, reader
         self._join = LabelJoin(coverage, state.join)
-        self._keep = keep_inputs
-        self.inputs = RecentInputs()
+        self._inputs: deque[tuple[float, dict[str, Any]]] = deque(state.inputs, maxlen=keep_inputs)
         reader.seek(state.position)
 
-    def read(self, plan: Plan, models: Mapping[str, Model]) -> None:
+    def read(self, plan: Plan, models: Mapping[str, Model], scorer: Scorer) -> None:
         """Take all that the journal holds; `models` maps the versions that take part to their models."""
         while records := self._reader.poll(1000):
             for record in records:
                 if record.kind == "prediction":
-                    self._predicted(record, plan, models)
+                    self._predicted(record, plan, models, scorer)
                 elif record.kind == "feedback":
-                    feedback = record.read(Feedback)
-                    self._join.labelled((feedback.prediction, feedback.row), feedback.value, feedback.time)
-        self.state.position = self._reader.position
+                    self._labelled(record.read(Feedback), scorer)
+        self._state.position = self._reader.position
 
-    def release(self) -> list[ScoredRow]:
+    def release(self, scorer: Scorer) -> list[ScoredRow]:
         """Return the rows that the watermark passed since the last call, in prediction-time order."""
         joined = self._join.release()
-        versions = {v for row in joined for v in row.payload["scores"]}
-        losses: dict[str, dict[int, float]] = {}
-        for version in versions:
-            rows = [i for i, row in enumerate(joined) if version in row.payload["scores"]]
-            outputs: dict[str, list[Any]] = {}
-            for i in rows:
-                for name, value in joined[i].payload["scores"][version].items():
-                    outputs.setdefault(name, []).append(value)
-            found = self._losses([joined[i].value for i in rows], outputs)
-            losses[version] = dict(zip(rows, map(float, found), strict=True))
-        return [
-            ScoredRow(
-                time=row.time,
-                observed=row.observed,
-                answered=losses[row.payload["version"]][i],
-                losses={v: losses[v][i] for v in row.payload["scores"]},
-            )
-            for i, row in enumerate(joined)
-        ]
+        found: list[dict[str, float]] = [{} for _ in joined]
+        for version in dict.fromkeys(v for row in joined for v in row.payload["answers"]):
+            rows = [i for i, row in enumerate(joined) if version in row.payload["answers"]]
+            answers = [joined[i].payload["answers"][version] for i in rows]
+            for i, loss in zip(rows, scorer.losses([joined[i].value for i in rows], answers), strict=True):
+                found[i][version] = float(loss)
+        return [_scored(row, losses) for row, losses in zip(joined, found, strict=True)]
+
+    def data_drift(self, model: Model, now: float) -> list[Signal]:
+        """Return how far the newest inputs lie from the rows that the model was judged on."""
+        if len(self._inputs) < self._inputs.maxlen / 2:  # type: ignore[operator]
+            return []
+        columns = model.manifest.inputs
+        with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
+            reference = {c.name: arrays[f"input:{c.name}"] for c in columns}
+        window = {c.name: [row[c.name] for _, row in self._inputs] for c in columns}
+        return data_drift(columns, reference, window, start=self._inputs[0][0], end=now)
 
     @property
     def label_coverage(self) -> float:
         return self._join.label_coverage
 
-    def _predicted(self, record: Record, plan: Plan, models: Mapping[str, Model]) -> None:
+    @property
+    def watermark(self) -> float:
+        return max(0.0, self._join.state.watermark)
+
+    @property
+    def state(self) -> WatchState:
+        """The state as it is to be stored."""
+        self._state.inputs = list(self._inputs)
+        self._state.join = self._join.state
+        return self._state
+
+    def _predicted(self, record: Record, plan: Plan, models: Mapping[str, Model], scorer: Scorer) -> None:
         prediction = record.read(Prediction)
-        scores = {prediction.version: prediction.outputs}
+        answers = {prediction.version: scorer.answers(prediction.outputs)}
         for version, model in models.items():
-            late = plan.candidate and version == plan.candidate.version and record.time < plan.since
-            if version != prediction.version and not late:
-                scores[version] = model.predict_lists(prediction.inputs)
-        for row in range(len(next(iter(prediction.outputs.values())))):
-            payload = {
-                "version": prediction.version,
-                "scores": {v: {name: values[row] for name, values in out.items()} for v, out in scores.items()},
-            }
+            early = plan.candidate and version == plan.candidate.version and record.time < plan.since
+            if version != prediction.version and not early:
+                answers[version] = scorer.answers(model.predict_lists(prediction.inputs))
+        for row in range(len(answers[prediction.version])):
+            payload = {"version": prediction.version, "answers": {v: found[row] for v, found in answers.items()}}
             self._join.predicted((record.id, row), record.time, payload)
-        self.inputs.add(record.time, prediction.inputs, self._keep)
-        self.state.answered += 1
-        self.state.traffic[prediction.version] = self.state.traffic.get(prediction.version, 0) + 1
+            self._inputs.append((record.time, {name: values[row] for name, values in prediction.inputs.items()}))
+        self._state.traffic[prediction.version] = self._state.traffic.get(prediction.version, 0) + 1
+
+    def _labelled(self, feedback: Feedback, scorer: Scorer) -> None:
+        truth = scorer.truth(feedback.value)
+        if truth is None:
+            self._state.unusable += 1
+            return
+        self._join.labelled((feedback.prediction, feedback.row), truth, feedback.time)
+
+
+def _scored(row: Joined, losses: dict[str, float]) -> ScoredRow:
+    return ScoredRow(row.time, row.value, row.payload["version"], row.payload["answers"], losses)

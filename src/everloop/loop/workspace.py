@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+
 from everloop.bundles import SigningKey, trusted
 from everloop.inference import Model
-
 from everloop.pipelines import ArtifactStore
 from everloop.settings import Settings, load
 from everloop.store import Store

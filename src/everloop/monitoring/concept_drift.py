@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from everloop.statistics import BlockMeans, apply_level, change_evidence, fit_level, gain_evidence
 from everloop.types import Signal, Task
 
-__all__ = ["ConceptDrift", "DriftRules", "DriftState", "LabelledRow"]
+__all__ = ["ConceptDrift", "DriftRules", "DriftState", "LabelledRow", "started"]
 
 Loss = Callable[[NDArray[Any], NDArray[np.float64]], NDArray[np.float64]]
 
@@ -62,15 +62,16 @@ class DriftState(msgspec.Struct):
     labelled_until: float = 0.0
 
 
+def started(baseline: Iterable[float], since: float, block: float) -> DriftState:
+    """Return the state in which a new champion is watched from `since` on, `baseline` its out-of-time block losses."""
+    return DriftState(since=since, baseline=list(baseline), losses=BlockMeans(since, block))
+
+
 class ConceptDrift:
-    """Watches one champion at a time; `start` names a new one, `rebase` takes its present loss as normal."""
+    """Watches one champion (`started` makes its state); `rebase` takes its present loss as normal."""
 
     def __init__(self, rules: DriftRules, loss: Loss, state: DriftState) -> None:
         self.rules, self._loss, self.state = rules, loss, state
-
-    def start(self, baseline: Iterable[float], since: float) -> None:
-        """Watch a new champion from `since` on, its out-of-time block losses being `baseline`."""
-        self.state = DriftState(since=since, baseline=list(baseline), losses=BlockMeans(since, self.rules.block))
 
     def restart_gains(self, now: float) -> None:
         """Forget the challenger's past gains: a decision was taken on them."""

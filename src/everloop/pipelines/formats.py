@@ -110,7 +110,8 @@ def _to_json(value: Any, annotation: Any) -> bytes:
     """What is read back must equal what was given: else NaN would turn into null, a Struct into a dict, unseen."""
     kind = type(value).__name__
     try:
-        data = msgspec.json.encode(value, enc_hook=_number, order="deterministic")
+        plain = msgspec.to_builtins(value, str_keys=True, enc_hook=_number)
+        data = msgspec.json.encode(plain, order="deterministic")
     except (TypeError, ValueError, OverflowError) as error:
         fix = "return a DataFrame, a dict of numpy arrays, bytes, JSON values, a msgspec Struct, or the Path of a file"
         raise UnserialisableError(f"a {kind} cannot be stored ({error}): {fix}") from error

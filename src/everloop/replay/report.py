@@ -210,7 +210,8 @@ body {{ font: 15px/1.5 system-ui, sans-serif; color: #1c2430; max-width: 1080px;
 h1 {{ font-size: 1.6rem }} h2 {{ font-size: 1.1rem; margin-top: 2.2rem }}
 figure {{ margin: 0 }} svg {{ width: 100%; height: auto }}
 .facts {{ display: flex; flex-wrap: wrap; gap: .8rem }}
-.facts div {{ border: 1px solid #d8dee8; border-radius: 8px; padding: .6rem 1rem; display: flex; flex-direction: column }}
+.facts div {{ border: 1px solid #d8dee8; border-radius: 8px; padding: .6rem 1rem }}
+.facts div {{ display: flex; flex-direction: column }}
 .facts b {{ font-size: 1.5rem }} .facts span {{ color: #56627a; font-size: .85rem }}
 table {{ border-collapse: collapse; width: 100%; font-size: .85rem }}
 th, td {{ text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #e5e9f0; vertical-align: top }}

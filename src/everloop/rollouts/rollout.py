@@ -57,8 +57,8 @@ class RolloutState(msgspec.Struct):
 
 def begin(champion: str, candidate: str, started: float, rules: RolloutRules) -> RolloutState:
     """Return the state of a rollout that starts at `started`; `replace` promotes at once."""
-    blocks = [BlockMeans(started, rules.block) for _ in range(3)]
-    state = RolloutState(champion, candidate, started, "shadow", 0.0, *blocks)
+    differences, old, new = (BlockMeans(started, rules.block) for _ in range(3))
+    state = RolloutState(champion, candidate, started, "shadow", 0.0, differences, old, new)
     if rules.strategy == "replace":
         reason = "strategy replace: promoted without a comparison"
         return _end(state, "promoted", Verdict("rollout", "pass", reason))

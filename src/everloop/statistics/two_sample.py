@@ -81,7 +81,7 @@ def _stability(reference: NDArray[np.int64], window: NDArray[np.int64]) -> float
 def _kolmogorov_tail(x: float) -> float:
     if x < 0.2:
         return 1.0
-    total = sum((-1) ** (k - 1) * math.exp(-2.0 * k * k * x * x) for k in range(1, 101))
+    total: float = sum((-1) ** (k - 1) * math.exp(-2.0 * k * k * x * x) for k in range(1, 101))
     return min(1.0, max(0.0, 2.0 * total))
 
 

@@ -1,0 +1,1 @@
+"""The wiring of the platform: the retraining pipeline, the controller, its process."""

@@ -1,0 +1,312 @@
+"""The standard retraining pipeline: collect, choose what to train on, train, evaluate, gate, bundle."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from everloop import bundles
+from everloop.bundles import Manifest, SigningKey, trusted
+from everloop.checks import Verdict
+from everloop.data import Schema, conform, event_times, infer
+from everloop.data.sources import files, journal
+from everloop.errors import DataError
+from everloop.evaluation import GateEvidence, build_gate, losses, score
+from everloop.inference import Model
+from everloop.journal import Position
+from everloop.pipelines import pipeline, step
+from everloop.statistics import block_means
+from everloop.training import (
+    AUTO,
+    EVERYTHING,
+    TIME_INDEX,
+    GraphPart,
+    Problem,
+    Recipe,
+    build,
+    check_parity,
+    choose,
+    fit_recipe,
+    fixed,
+    load_function,
+    merge,
+    to_onnx,
+)
+from everloop.types import Column, Task, as_json
+
+__all__ = ["Ask", "Champion", "Where", "answers_of", "ingest", "retrain"]
+
+
+class Where(msgspec.Struct, frozen=True):
+    """Where rows come from: the project's files, and the journal up to an observation time."""
+
+    folder: str
+    source: str
+    features: str | None
+    target: str
+    time: str
+    task: Task | None
+    journal: str
+    until: float
+    journal_end: Position = Position()
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What is to be trained: the project's estimator and how it is judged."""
+
+    folder: str
+    model: str
+    parameters: dict[str, Any]
+    window: str
+    first: bool
+    seed: int
+    horizon: float
+    block: float
+    gates: dict[str, Any]
+    code: dict[str, str]
+    """Fingerprints of the project's modules behind `model`: a changed helper is another question."""
+
+
+class Champion(msgspec.Struct, frozen=True):
+    """Whom to beat: its bundle, the keys that verify it, and the newest row it was trained on."""
+
+    version: str
+    bundle: str
+    keys: str
+    trained_until: float
+
+
+class Table(NamedTuple):
+    """A training table and its schema."""
+
+    rows: pd.DataFrame
+    schema: Schema
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What a version is trained on and why; every recipe's out-of-time loss stands in `scores`."""
+
+    name: str
+    recipe: Recipe
+    reason: str
+    scores: dict[str, dict[str, float]]
+    rows: int
+    start: float
+    until: float
+
+
+class Chosen(NamedTuple):
+    """The chosen recipe with its reason, and its out-of-time answers (`place`, `answers`)."""
+
+    choice: Window
+    answers: dict[str, NDArray[Any]]
+
+
+class Judged(NamedTuple):
+    """Out-of-time metrics, the gate's verdict, and the drift baseline: mean loss by block."""
+
+    metrics: dict[str, float]
+    verdict: Verdict
+    baseline: list[float]
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """Where the bundle lies, and the hash of its graph."""
+
+    bundle: str
+    sha256: str
+
+
+@step(cache=False)
+def collect(where: Where, schema: Schema | None) -> Table:
+    """Return the project's rows and the journal's labelled ones, in the order of time; freeze the schema once."""
+    folder = Path(where.folder)
+    raw = files.read(where.source, folder)
+    if where.features:
+        prepared = load_function(where.features, folder)(raw)
+        if not isinstance(prepared, pd.DataFrame):
+            raise DataError(f"{where.features!r} returned {type(prepared).__name__}: a DataFrame is needed")
+    else:
+        prepared = raw
+    schema = schema or infer(prepared, target=where.target, time=where.time, task=where.task)
+    rows = conform(prepared, schema)
+    served = journal.labelled(Path(where.journal), schema, where.until, where.journal_end)
+    if len(served):
+        rows = pd.concat([rows, conform(served, schema)]).sort_values(schema.time, kind="stable")
+    return Table(rows.reset_index(drop=True), schema)
+
+
+@pipeline
+def ingest(where: Where, schema: Schema | None) -> Table:
+    """Return the training table, which becomes a data version before anything is trained on it."""
+    return collect(where, schema)
+
+
+@step
+def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
+    """Choose what to train on by rolling-origin evaluation on the newest rows."""
+    problem, times = _problem(schema, ask), event_times(rows, schema.time)
+    recipe = EVERYTHING if ask.first and ask.window == "auto" else fixed(ask.window)
+    choice = choose(problem, rows, times, AUTO if recipe is None else (recipe,))
+    told = Window(
+        choice.recipe.name, choice.recipe, choice.reason, choice.scores, len(rows), float(times[0]), float(times[-1])
+    )
+    return Chosen(told, {"place": np.asarray(choice.rows), "answers": choice.answers})
+
+
+@step
+def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> bytes:
+    """Fit the chosen recipe on all rows, export it, and refuse a graph that answers otherwise."""
+    problem, times = _problem(schema, ask), event_times(rows, schema.time)
+    trained = fit_recipe(problem, rows, times, choice.recipe, float(times[-1]))
+    parts = []
+    for part in trained.parts:
+        index = (Column(TIME_INDEX, "float64"),) if part.time_index is not None else ()
+        graph = to_onnx(part.estimator, (*schema.inputs, *index), schema.task)
+        parts.append(GraphPart(graph, tuple(part.level) if part.level is not None else None, part.time_index))
+    merged = merge(parts, schema.inputs, schema.task, schema.classes)
+    spread = float(rows[schema.target.name].std()) if schema.task == "regression" else 1.0
+    check_parity(merged, trained.answers(rows), rows, schema.inputs, schema.task, spread)
+    return merged
+
+
+@step
+def judge(
+    rows: pd.DataFrame, schema: Schema, answers: dict[str, NDArray[Any]], ask: Ask, champion: Champion | None
+) -> Judged:
+    """Score the recipe's out-of-time answers, and hold them against the champion on rows it was not trained on."""
+    problem = _problem(schema, ask)
+    judged = rows.iloc[answers["place"]]
+    times, truth = event_times(judged, schema.time), problem.truth(judged)
+    own = problem.loss(truth, answers["answers"])
+    baseline = block_means(times, own, ask.block, float(times[0])).tolist()
+    evidence = GateEvidence(score(schema.task, truth, answers["answers"]))
+    if champion is not None:
+        fresh = times > champion.trained_until
+        model = Model.load(Path(champion.bundle), trusted(Path(champion.keys)))
+        theirs = problem.loss(truth, answers_of(model, judged, schema))
+        start = float(times[fresh][0]) if fresh.any() else 0.0
+        evidence = msgspec.structs.replace(
+            evidence,
+            candidate=tuple(block_means(times[fresh], own[fresh], ask.block, start)),
+            champion=tuple(block_means(times[fresh], theirs[fresh], ask.block, start)),
+        )
+    return Judged(evidence.metrics, build_gate(ask.gates)(evidence), baseline[-28:])
+
+
+@step(cache=False)
+def sign(
+    rows: pd.DataFrame,
+    schema: Schema,
+    graph: bytes,
+    chosen: Window,
+    answers: dict[str, NDArray[Any]],
+    metrics: dict[str, float],
+    manifest: dict[str, Any],
+    folder: str,
+    keys: str,
+) -> Signed:
+    """Write the signed bundle; one that an earlier attempt finished is verified and taken as it is."""
+    place, key = Path(folder), SigningKey.load(Path(keys))
+    if not place.exists():
+        described = Manifest(
+            task=schema.task,
+            inputs=schema.inputs,
+            outputs=_outputs(schema),
+            classes=schema.classes,
+            window=as_json(chosen),
+            metrics=metrics,
+            **manifest,
+        )
+        reference = rows.iloc[answers["place"]]
+        content = {
+            "model.onnx": graph,
+            "schema.json": msgspec.json.encode(schema),
+            "reference.npz": _reference(reference, schema, answers["answers"]),
+        }
+        bundles.write(place, described, content, key)
+    bundle = bundles.load(place, (key.public,))
+    return Signed(folder, bundle.manifest.files["model.onnx"])
+
+
+class Outcome(NamedTuple):
+    """What the pipeline gives back."""
+
+    choice: Window
+    metrics: dict[str, float]
+    verdict: Verdict
+    baseline: list[float]
+    signed: Signed
+
+
+@pipeline
+def retrain(
+    rows: pd.DataFrame,
+    schema: Schema,
+    ask: Ask,
+    champion: Champion | None,
+    manifest: dict[str, Any],
+    folder: str,
+    keys: str,
+) -> Outcome:
+    """Return a judged, signed bundle of what was trained on `rows`."""
+    chosen = choose_window(rows, schema, ask)
+    graph = train(rows, schema, chosen.choice, ask)
+    judged = judge(rows, schema, chosen.answers, ask, champion)
+    signed = sign(rows, schema, graph, chosen.choice, chosen.answers, judged.metrics, manifest, folder, keys)
+    return Outcome(chosen.choice, judged.metrics, judged.verdict, judged.baseline, signed)
+
+
+def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
+    """Return a served model's answers to table rows: values, or probabilities of shape (rows, classes)."""
+    dtypes: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
+    found = model.predict({c.name: rows[c.name].to_numpy(dtype=dtypes[c.dtype]) for c in schema.inputs})
+    name = "prediction" if schema.task == "regression" else "probability"
+    answers: NDArray[np.float64] = found[name].astype(np.float64)
+    return answers
+
+
+def _problem(schema: Schema, ask: Ask) -> Problem:
+    task = schema.task
+
+    def loss(truth: NDArray[Any], answers: NDArray[np.float64]) -> NDArray[np.float64]:
+        return losses(task, truth, answers)
+
+    return Problem(
+        task=task,
+        inputs=tuple(schema.names),
+        target=schema.target.name,
+        classes=schema.classes,
+        build=lambda: build(ask.model, Path(ask.folder), ask.parameters, ask.seed),
+        loss=loss,
+        horizon=ask.horizon,
+        block=ask.block,
+    )
+
+
+def _outputs(schema: Schema) -> tuple[Column, ...]:
+    if schema.task == "regression":
+        return (Column("prediction", "float64"),)
+    dtype: Literal["string", "int64"] = "string" if isinstance(schema.classes[0], str) else "int64"
+    shape = (len(schema.classes),)
+    return (Column("label", dtype, "categorical"), Column("probability", "float64", shape=shape))
+
+
+def _reference(rows: pd.DataFrame, schema: Schema, answers: NDArray[np.float64]) -> bytes:
+    """Return out-of-time rows with their answers: what drift is measured against (arrays only, no pickle)."""
+    arrays: dict[str, NDArray[Any]] = {
+        f"input:{c.name}": rows[c.name].to_numpy().astype("U" if c.dtype == "string" else c.dtype)
+        for c in schema.inputs
+    }
+    target = rows[schema.target.name].to_numpy()
+    arrays["target"] = target.astype("U") if target.dtype == object else target
+    arrays |= {"answers": answers, "time": event_times(rows, schema.time)}
+    out = io.BytesIO()
+    np.savez_compressed(out, allow_pickle=False, **arrays)
+    return out.getvalue()

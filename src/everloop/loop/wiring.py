@@ -1,0 +1,195 @@
+"""Builds the loop of one project from its settings: the only place where its parts meet."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from everloop import registry
+from everloop.checks import Check
+from everloop.data import Schema, event_times, record
+from everloop.journal import Reader, end
+from everloop.loop.controller import Controller, Developed
+from everloop.loop.retraining import Ask, Champion, Where, ingest, retrain
+from everloop.loop.watch import Scorer, Watch, WatchState
+from everloop.loop.workspace import Workspace
+from everloop.pipelines import Engine, LocalExecutor, Progress, fingerprint
+from everloop.rollouts import RolloutRules
+from everloop.settings import Settings, seconds
+from everloop.triggers import TriggerState, budget, cooldown, firing, no_rollout
+from everloop.types import as_json
+
+__all__ = ["build_controller", "condition", "developer", "rollout_rules", "schema_of"]
+
+Report = Callable[[Progress], None]
+
+
+def build_controller(workspace: Workspace, *, training_time: Callable[[float], float], report: Report) -> Controller:
+    """Return the controller of a project."""
+    settings = workspace.settings
+    return Controller(
+        workspace,
+        lambda state: _watch(workspace, state),
+        developer(workspace, report),
+        condition(settings),
+        rollout_rules(settings),
+        lambda: Scorer(schema_of(workspace)),
+        block=seconds(settings.monitoring.block),
+        interval=seconds(settings.monitoring.interval),
+        training_time=training_time,
+    )
+
+
+def condition(settings: Settings) -> Check[TriggerState] | None:
+    """Return when concept drift calls for a retraining, or None where the project file turns it off."""
+    drift = settings.triggers.concept_drift
+    if drift is None:
+        return None
+    signals = firing("realised_loss") | firing("challenger_gain")
+    return signals & no_rollout() & cooldown(seconds(drift.cooldown)) & budget(drift.budget, seconds(drift.period))
+
+
+def rollout_rules(settings: Settings) -> RolloutRules:
+    """Return the rules of rollouts."""
+    deployment = settings.deployment
+    return RolloutRules(
+        strategy=deployment.strategy,
+        steps=deployment.steps,
+        alpha=deployment.alpha,
+        minimum_labels=deployment.minimum_labels,
+        max_days=deployment.max_days,
+        block=seconds(settings.monitoring.block),
+    )
+
+
+def schema_of(workspace: Workspace) -> Schema:
+    """Return the schema frozen with the model in production."""
+    with workspace.store.read() as connection:
+        champion = registry.alias(connection, workspace.name, "champion") or ""
+        bundle = registry.get(connection, workspace.name, champion)["bundle"]
+    return msgspec.json.decode(workspace.model(bundle).bundle.read("schema.json"), type=Schema)
+
+
+def developer(workspace: Workspace, report: Report) -> Callable[[str, float], Developed]:
+    """Return what runs the retraining pipeline: the run of an id goes on where it was killed."""
+
+    def develop(run: str, decided: float) -> Developed:
+        engine = Engine(
+            workspace.store, workspace.artifacts, LocalExecutor(workspace.artifacts), workspace.folder, lambda: decided
+        )
+        commit = _commit(workspace.folder)
+        champion, schema = _champion(workspace)
+        where = _where(workspace, decided)
+        data = engine.run(
+            ingest, {"where": where, "schema": schema}, run_id=f"{run}-data", commit=commit, on_progress=report
+        )
+        rows, frozen = data.outputs["rows"], data.outputs["schema"]
+        version = _record(workspace, data.artifacts["rows"].id, rows, frozen, decided)
+        ask = _ask(workspace, first=champion is None)
+        folder = workspace.bundles / run
+        arguments: dict[str, Any] = {
+            "rows": rows,
+            "schema": frozen,
+            "ask": ask,
+            "champion": champion,
+            "manifest": {
+                "name": workspace.name, "run": run, "data_version": version, "commit": commit, "created": decided
+            },
+            "folder": str(folder),
+            "keys": str(workspace.keys),
+        }  # fmt: skip
+        done = engine.run(retrain, arguments, run_id=run, commit=commit, on_progress=report).outputs
+        return Developed(
+            run=run,
+            bundle=str(folder.relative_to(workspace.folder))
+            if folder.is_relative_to(workspace.folder)
+            else str(folder),
+            sha256=done["signed"].sha256,
+            data_version=version,
+            commit=commit,
+            window=as_json(done["choice"]),
+            metrics=done["metrics"],
+            verdict=done["verdict"],
+            baseline=tuple(done["baseline"]),
+        )
+
+    return develop
+
+
+def _where(workspace: Workspace, decided: float) -> Where:
+    data = workspace.settings.data
+    return Where(
+        folder=str(workspace.folder),
+        source=data.source,
+        features=workspace.settings.training.features,
+        target=data.target,
+        time=data.time,
+        task=data.task,
+        journal=str(workspace.journal),
+        until=decided,
+        journal_end=end(workspace.journal),
+    )
+
+
+def _ask(workspace: Workspace, *, first: bool) -> Ask:
+    training = workspace.settings.training
+    return Ask(
+        folder=str(workspace.folder),
+        model=training.model,
+        parameters=training.parameters,
+        window=training.window,
+        first=first,
+        seed=training.seed,
+        horizon=seconds(training.horizon),
+        block=seconds(workspace.settings.monitoring.block),
+        gates=workspace.settings.gates,
+        code=fingerprint(training.model, workspace.folder),
+    )
+
+
+def _champion(workspace: Workspace) -> tuple[Champion | None, Schema | None]:
+    with workspace.store.read() as connection:
+        version = registry.alias(connection, workspace.name, "champion")
+        if version is None:
+            return None, None
+        row = registry.get(connection, workspace.name, version)
+    bundle = str(workspace.path(row["bundle"]))
+    champion = Champion(version, bundle, str(workspace.keys), float(row["window"]["until"]))
+    return champion, schema_of(workspace)
+
+
+def _record(workspace: Workspace, artifact: str, rows: pd.DataFrame, schema: Schema, time: float) -> str:
+    """Make the training table a data version, before anything is trained on it."""
+    times = event_times(rows, schema.time)
+    with workspace.store.begin() as connection:
+        return record(
+            connection,
+            artifact=artifact,
+            rows=len(rows),
+            start=float(times[0]),
+            end=float(times[-1]),
+            origin=workspace.settings.data.source,
+            time=time,
+        )
+
+
+def _watch(workspace: Workspace, state: WatchState) -> Watch:
+    coverage = workspace.settings.deployment.minimum_coverage
+    return Watch(Reader(workspace.journal), coverage, state)
+
+
+def _commit(folder: Path) -> str | None:
+    """Return the commit that the project's folder is at, `-dirty` where it holds changes; None outside of git."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=folder, capture_output=True, text=True, timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

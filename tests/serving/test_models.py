@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from tests.serving.sites import Site, rides_plan
+
+from everloop.bundles import SigningKey
+from everloop.errors import BundleError, RequestError
+from everloop.serving.models import ModelLoader
+from everloop.serving.protocol import OutputTensor, RequestedOutput, Tensor
+from everloop.types import Plan, Variant
+
+
+def shop_plan() -> Plan:
+    return Plan(1, "shop", (Variant("s1", "bundles/s1", "champion", 1.0),))
+
+
+@pytest.mark.asyncio
+async def test_a_version_is_loaded_once(site: Site) -> None:
+    loader = ModelLoader(site.folder, site.keys)
+    first = await loader.load(rides_plan(1), {})
+    second = await loader.load(rides_plan(2, champion="v2"), first)
+    assert list(first) == ["v1", "v2"]
+    assert second == first
+
+
+@pytest.mark.asyncio
+async def test_a_bundle_of_another_key_is_not_loaded(site: Site) -> None:
+    SigningKey.create(site.folder / "others")
+    with pytest.raises(BundleError, match="not trusted"):
+        await ModelLoader(site.folder, site.folder / "others").load(rides_plan(1), {})
+
+
+@pytest.mark.asyncio
+async def test_a_bundle_of_another_model_is_not_loaded(site: Site) -> None:
+    plan = Plan(1, "rides", (Variant("v9", "bundles/s1", "champion", 1.0),))
+    with pytest.raises(BundleError, match="holds 'shop', not 'rides'"):
+        await ModelLoader(site.folder, site.keys).load(plan, {})
+
+
+@pytest.mark.asyncio
+async def test_a_changed_bundle_is_not_loaded(site: Site) -> None:
+    shutil.copytree(site.folder / "bundles" / "v1", site.folder / "changed")
+    graph = site.folder / "changed" / "model.onnx"
+    graph.write_bytes(graph.read_bytes() + b"\0")
+    plan = Plan(1, "rides", (Variant("v1", str(site.folder / "changed"), "champion", 1.0),))
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        await ModelLoader(site.folder, site.keys).load(plan, {})
+
+
+@pytest.mark.asyncio
+async def test_classes_and_probabilities(site: Site) -> None:
+    model = (await ModelLoader(site.folder, site.keys).load(shop_plan(), {}))["s1"]
+    tensors = [
+        Tensor("price", [2], "FP64", [0.0, -9.0]),
+        Tensor("count", [2], "INT64", [1, 1]),
+        Tensor("member", [2], "BOOL", [True, False]),
+        Tensor("city", [2], "BYTES", ["Oslo", "Rome"]),
+    ]
+    answer = await model.answer(tensors)
+    assert answer.unknown == {"city": ["Rome"]}
+    label, probability = model.tensors(answer, [])
+    assert label == OutputTensor("label", "INT64", (2,), [1, 0])
+    assert (probability.shape, len(probability.data)) == ((2, 2), 4)
+    assert answer.outputs["probability"] == [probability.data[:2], probability.data[2:]]
+    assert model.tensors(answer, [RequestedOutput("label")]) == [label]
+    with pytest.raises(RequestError, match="unknown output 'score': this model answers label, probability"):
+        model.check_outputs([RequestedOutput("score")])
+
+
+@pytest.mark.asyncio
+async def test_a_large_request_is_answered_as_a_small_one(site: Site) -> None:
+    model = (await ModelLoader(site.folder, site.keys).load(rides_plan(1), {}))["v2"]
+    rows = 5000
+    answer = await model.answer([Tensor("x", [rows, 3], "FP64", [float(i) for i in range(3 * rows)])])
+    assert answer.outputs == {"prediction": [1000.0 + 9 * i + 3 for i in range(rows)]}
