@@ -42,10 +42,9 @@ def retrain(place: str) -> Path:
 KILL = """
 import contextlib, json, os, signal, sys
 from pathlib import Path
-import pyarrow.parquet  # before the forks: each child would import it anew
 import sqlalchemy as sa
 from everloop import store as tables
-from everloop.pipelines import ArtifactStore, Engine, LocalExecutor, fingerprint
+from everloop.pipelines import ArtifactStore, Engine, LocalExecutor
 from everloop.store import Store
 from work import retrain
 
@@ -93,19 +92,20 @@ def state(place):
     }
 
 def resume(place):
+    killed = state(place)
     _, made = run(place)
     resumed = {"value": made.value.read_text(), "status": {e.step: e.status for e in made.executions}}
-    return resumed, state(place)
+    return killed, resumed, state(place)
 
 root = Path(sys.argv[1])
-fingerprint(retrain.function, Path.cwd())
-_, count = in_child(lambda: run(root / "alive")[0].count)
+store, _ = run(root / "alive")  # also loads all that the children would load anew
+store.close()
+count = store.count
 for number in range(1, count + 1):
     for moment in ("before", "after"):
         place = root / f"{number}-{moment}"
         died, _ = in_child(lambda: run(place, (number, moment)) and None)
-        _, killed = in_child(lambda: state(place))
-        _, (resumed, after) = in_child(lambda: resume(place))
+        _, (killed, resumed, after) = in_child(lambda: resume(place))
         log = (place / "log").read_text().split()
         print(json.dumps({"point": [number, moment], "died": died, "killed": killed, "resumed": resumed,
                           "after": after, "log": log}))

@@ -60,10 +60,15 @@ async def plane(site: Site) -> AsyncIterator[Plane]:
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Return a context manager that runs `python -m everloop.serving` in a site until the block ends."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What server processes run in: with compiled bytecode, as an installation has it."""
     bytecode = str(tmp_path_factory.mktemp("bytecode"))
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def start(environment: dict[str, str]) -> Start:
+    """Return a context manager that runs `python -m everloop.serving` in a site until the block ends."""
 
     @contextlib.contextmanager
     def run(site: Site, *options: str) -> Iterator[Server]:

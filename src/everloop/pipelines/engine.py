@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from everloop.errors import EverloopError, StepError, UsageError
+from everloop.errors import EverloopError, StepError
 from everloop.pipelines import records
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
 from everloop.pipelines.cache import Cache, Key, complete
+from everloop.pipelines.constants import Constants
 from everloop.pipelines.executors import Executor, StepTask
-from everloop.pipelines.formats import UnserialisableError, encode
-from everloop.pipelines.graph import Graph, Node, Output, trace
+from everloop.pipelines.graph import Graph, Output, trace
 from everloop.pipelines.records import Finished
 from everloop.pipelines.step import Pipeline
 from everloop.store import Store
@@ -24,7 +24,6 @@ from everloop.types import new_id
 __all__ = ["Engine", "Execution", "Progress", "Run"]
 
 Status = Literal["ran", "cached", "kept"]
-_SMALL = 16_384
 _LOG_LINES = 60
 
 
@@ -84,23 +83,25 @@ class Engine:
     ) -> Run:
         """Run a pipeline, or go on with the run of that id from its last finished step.
 
-        A run that is finished gives its outputs again. Raises StepError when a step fails; UsageError, before anything
+        An argument may be an Artifact of an earlier run. A run that is finished gives its outputs again. Raises StepError when a step fails; UsageError, before anything
         is stored as a run, when the pipeline or an argument is wrong.
         """
         graph = trace(pipeline, arguments)
         order = graph.order()
-        constants = {node.name: self._constants(node) for node in order}
+        constants = Constants(self._artifacts)
+        calls = [(node, *constants.of_node(node)) for node in order]
+        parameters = constants.of_run(pipeline, pipeline.bind(dict(arguments)))
         id = run_id or new_id(self._clock())
-        before = self._start(pipeline, arguments, id, {"event": event, "decision": decision, "commit": commit})
+        why = {"event": event, "decision": decision, "commit": commit}
+        before = self._start({"id": id, "pipeline": pipeline.name, "parameters": parameters, **why})
         attempt = _Attempt(id, before == "finished", Cache(self._store, self._artifacts, self._root))
         if before is not None:
             with self._store.read() as connection:
                 attempt.kept = records.finished_in_run(connection, id)
         tell = on_progress or (lambda _: None)
-        for index, node in enumerate(order, 1):
-            parameters, stored = constants[node.name]
+        for index, (node, small, stored) in enumerate(calls, 1):
             inputs = {name: attempt.made[s.node].outputs[s.name] for name, s in node.sources.items()}
-            task = StepTask(node.name, node.step, parameters, {**stored, **inputs})
+            task = StepTask(node.name, node.step, small, {**stored, **inputs})
             tell(Progress(node.name, "running", index, len(order)))
             attempt.made[node.name] = done = self._execute(task, attempt)
             tell(Progress(node.name, done.status, index, len(order)))
@@ -109,43 +110,10 @@ class Engine:
                 records.finish_run(connection, id, self._clock())
         return self._finished(graph, attempt)
 
-    def _constants(self, node: Node) -> tuple[dict[str, bytes], dict[str, Artifact]]:
-        """Split a node's constants into small JSON parameters and stored artifacts."""
-        parameters, stored = {}, {}
-        for name, value in node.inputs.items():
-            if not isinstance(value, Output):
-                where = f"step {node.name!r}, parameter {name!r}"
-                constant = self._constant(value, node.step.hints.get(name), where)
-                if isinstance(constant, Artifact):
-                    stored[name] = constant
-                else:
-                    parameters[name] = constant
-        return parameters, stored
-
-    def _constant(self, value: Any, annotation: Any, where: str) -> bytes | Artifact:
-        try:
-            if not isinstance(value, Path):
-                format, data = encode(value, annotation)
-                if format == "json" and len(data) <= _SMALL:
-                    return data
-            return self._artifacts.put(value, annotation)
-        except UnserialisableError as error:
-            raise UsageError(f"{where}: {error}") from error
-
-    def _start(
-        self, pipeline: Pipeline[..., Any], arguments: Mapping[str, Any], id: str, why: dict[str, Any]
-    ) -> str | None:
+    def _start(self, row: Mapping[str, Any]) -> str | None:
         """Store the run's row; returns the status of an earlier attempt at it."""
-        parameters = {}
-        for name, value in pipeline.bind(dict(arguments)).items():
-            constant = self._constant(value, pipeline.hints.get(name), f"pipeline {pipeline.name!r}, argument {name!r}")
-            if isinstance(constant, Artifact):
-                parameters[name] = {"artifact": constant.id}
-            else:
-                parameters[name] = msgspec.json.decode(constant)
-        row = {"id": id, "pipeline": pipeline.name, "parameters": parameters, "started": self._clock(), **why}
         with self._store.begin() as connection:
-            return records.start_run(connection, row)
+            return records.start_run(connection, {**row, "started": self._clock()})
 
     def _execute(self, task: StepTask, attempt: _Attempt) -> Execution:
         key = attempt.cache.key(task)

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from everloop import store
 from everloop.errors import UsageError
@@ -157,5 +156,9 @@ def _link(connection: Connection, execution: int, direction: str, named: Mapping
 
 def _insert_new(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless its id is there already, also while another process inserts it; tells which."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return connection.execute(insert(table).values(**row).on_conflict_do_nothing()).rowcount == 1
+    insert: Any
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert  # the other dialect would cost every start 0.15 s
+    else:
+        from sqlalchemy.dialects.sqlite import insert
+    return bool(connection.execute(insert(table).values(**row).on_conflict_do_nothing()).rowcount == 1)

@@ -8,9 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.pipeline import Pipeline
+
 from everloop.errors import UsageError, close_match
 
-__all__ = ["build", "load_function"]
+__all__ = ["build", "load_function", "with_cast"]
 
 
 def load_function(reference: str, folder: Path) -> Callable[..., Any]:
@@ -51,4 +55,19 @@ def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int
     open_seeds = {
         k: seed for k, v in estimator.get_params(deep=True).items() if k.endswith("random_state") and v is None
     }
-    return estimator.set_params(**open_seeds)
+    return with_cast(estimator.set_params(**open_seeds))
+
+
+def with_cast(estimator: Any) -> Pipeline:
+    """Return the estimator's steps with a cast to float32 before the last one.
+
+    The graph's trees compare float32 numbers; trained on float32 numbers, the estimator asks the very
+    same questions, and no row can fall on another side of a threshold than it did in training.
+    """
+    from skl2onnx.sklapi import CastTransformer
+
+    steps = list(estimator.steps) if isinstance(estimator, Pipeline) else [("model", estimator)]
+    if len(steps) == 1:
+        every = ColumnTransformer([("columns", "passthrough", make_column_selector())])
+        steps = [("everloop_columns", every), *steps]
+    return Pipeline([*steps[:-1], ("everloop_cast", CastTransformer(dtype=np.float32)), steps[-1]])

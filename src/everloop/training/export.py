@@ -1,17 +1,18 @@
 """A fitted estimator as one ONNX graph with its preprocessing inside.
 
-Numbers enter as float64 and are cast to float32 only just before the last step: a scaler that already
-works in float32 moves values across the thresholds of trees (measured in docs/architecture.md).
+Numbers enter as float64 and are cast to float32 only just before the last step, in training as in serving
+(`everloop.training.estimators`): a scaler that already works in float32 moves values across the thresholds
+of trees.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -35,7 +36,7 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
 
     _register_lightgbm()
     _refuse_native_categories(estimator)
-    pipeline = _with_cast(estimator, inputs)
+    pipeline = _with_float32_thresholds(estimator)
     options: dict[Any, Any] = {id(step): {"zipmap": False} for step in _walk(pipeline) if is_classifier(step)}
     options |= {
         id(s): {"locale": "C", "tokenexp": r"[\p{L}\p{N}_]{2,}"}
@@ -59,21 +60,21 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _with_cast(estimator: Any, inputs: Sequence[Column]) -> Pipeline:
-    """Return a pipeline of the same fitted steps with a cast to float32 before the last one."""
-    from skl2onnx.sklapi import CastTransformer
+def _with_float32_thresholds(estimator: Any) -> Any:
+    """Return a copy whose histogram boosting splits at float32 numbers: `x <= t` is the same question for float32 x.
 
-    if isinstance(estimator, Pipeline):
-        steps = [*estimator.steps[:-1]]
-        last = estimator.steps[-1]
-    else:
-        steps, last = [], ("model", estimator)
-    if not steps:
-        names = [c.name for c in inputs]
-        together = ColumnTransformer([("columns", "passthrough", names)])
-        together.fit(pd.DataFrame({name: np.zeros(2) for name in names}))
-        steps = [("everloop_columns", together)]
-    return Pipeline([*steps, ("everloop_cast", CastTransformer(dtype=np.float32).fit(np.zeros((1, 1)))), last])
+    Rounding down keeps every answer; rounding to the nearest, as the converter does, moves rows that tie.
+    """
+    estimator = copy.deepcopy(estimator)
+    for step in _walk(estimator):
+        for stage in getattr(step, "_predictors", []):
+            for tree in stage:
+                exact = tree.nodes["num_threshold"]
+                rounded = exact.astype(np.float32)
+                above = rounded.astype(np.float64) > exact
+                rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+                tree.nodes["num_threshold"] = rounded.astype(np.float64)
+    return estimator
 
 
 def _tensor_type(column: Column) -> Any:

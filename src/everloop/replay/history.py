@@ -1,0 +1,63 @@
+"""A project's history, cut in two: what is known at the start, and what will arrive row by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from everloop.data import Schema, conform, event_times, infer
+from everloop.data.sources import files
+from everloop.errors import DataError
+from everloop.settings import Settings
+from everloop.training import load_function
+
+__all__ = ["History", "load_history"]
+
+
+class History(msgspec.Struct, frozen=True):
+    """`known` holds raw rows as the source has them; `table` all rows as the model sees them, from `start` on live."""
+
+    known: pd.DataFrame
+    table: pd.DataFrame
+    times: NDArray[np.float64]
+    schema: Schema
+    start: int
+
+    @property
+    def live(self) -> pd.DataFrame:
+        return self.table.iloc[self.start :]
+
+    @property
+    def live_times(self) -> NDArray[np.float64]:
+        return self.times[self.start :]
+
+    def truth(self) -> NDArray[Any]:
+        """Return the live targets: values, or class indices."""
+        target = self.live[self.schema.target.name]
+        if self.schema.task == "regression":
+            return target.to_numpy(dtype=np.float64)
+        index = {value: i for i, value in enumerate(self.schema.classes)}
+        return np.asarray([index[v] for v in target], dtype=np.int64)
+
+
+def load_history(folder: Path, settings: Settings, source: str | None = None) -> History:
+    """Return the history that `source` (default: the project's own) holds, cut at `[replay] start`."""
+    raw = files.read(source or settings.data.source, folder)
+    prepared = load_function(settings.training.features, folder)(raw) if settings.training.features else raw
+    schema = infer(prepared, target=settings.data.target, time=settings.data.time, task=settings.data.task)
+    table = conform(prepared, schema)
+    if not table.index.isin(raw.index).all():
+        raise DataError(
+            f"{settings.training.features!r} does not keep the rows' index: a replay must know which raw row is which; "
+            "return the rows with the index they came with"
+        )
+    times = event_times(table, schema.time)
+    start = int(len(table) * settings.replay.start)
+    if start < 50 or len(table) - start < 50:
+        raise DataError(f"{len(table)} rows are too few to replay: at least 50 must lie on each side of the start")
+    return History(raw.loc[table.index[:start]], table.reset_index(drop=True), times, schema, start)
