@@ -83,8 +83,9 @@ class Engine:
     ) -> Run:
         """Run a pipeline, or go on with the run of that id from its last finished step.
 
-        An argument may be an Artifact of an earlier run. A run that is finished gives its outputs again. Raises StepError when a step fails; UsageError, before anything
-        is stored as a run, when the pipeline or an argument is wrong.
+        An argument may be an Artifact of an earlier run. A run that is finished gives its outputs again. Raises
+        StepError when a step fails; UsageError, before anything is stored as a run, when the pipeline or an argument is
+        wrong.
         """
         graph = trace(pipeline, arguments)
         order = graph.order()
