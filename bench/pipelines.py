@@ -31,10 +31,12 @@ def main() -> None:
     for name, (cpu, wall, *_) in figures.items():
         print(f"{name:<46}{cpu:>9.3f}{wall:>9.3f}")
     five, twenty, cached = list(figures.values())[1:]
-    print(
-        f"{'one step more, run (20 against 5 steps)':<46}{_each(twenty, five, 0):>9.4f}{_each(twenty, five, 1):>9.4f}"
-    )
-    print(f"{'one step, cached (second run of 20)':<46}{cached[2] / 20:>9.4f}{cached[3] / 20:>9.4f}")
+    print("inside of these processes, the run alone:")
+    for name, at in (("5 steps run", five), ("20 steps run", twenty), ("20 steps cached", cached)):
+        print(f"{name:<46}{at[2]:>9.3f}{at[3]:>9.3f}")
+    more = [(twenty[column] - five[column]) / 15 for column in (2, 3)]
+    print(f"{'one step more, run':<46}{more[0]:>9.4f}{more[1]:>9.4f}")
+    print(f"{'one step of the 20, cached':<46}{cached[2] / 20:>9.4f}{cached[3] / 20:>9.4f}")
 
 
 def _median(case: list[str]) -> tuple[float, ...]:
@@ -50,10 +52,6 @@ def _measure(case: list[str]) -> tuple[float, ...]:
         wall, after = time.perf_counter() - started, os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return (cpu, wall, *json.loads(done.stdout))
-
-
-def _each(more: tuple[float, ...], less: tuple[float, ...], column: int) -> float:
-    return (more[column] - less[column]) / 15
 
 
 def _run(steps: int, repeats: int) -> tuple[float, float]:
