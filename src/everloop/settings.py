@@ -26,7 +26,9 @@ __all__ = [
     "Triggers",
     "load",
     "parse",
+    "place",
     "seconds",
+    "size",
 ]
 
 FILE = "everloop.toml"
@@ -39,6 +41,19 @@ def seconds(text: str) -> float:
     if not match:
         raise ValueError(f"{text!r} is no duration: write a number and s, m, h, d or w, such as '3d'")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def size(text: str) -> int:
+    """Return the bytes of a size such as `500kB`, `16MB` or `1GB` (powers of ten)."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)B\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is no size: write a number and B, kB, MB or GB, such as '16MB'")
+    return int(float(match[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[match[2]])
+
+
+def place(folder: Path, name: str) -> Path:
+    """Return the absolute path of a place that the project file in `folder` names."""
+    return folder.resolve() / name.removeprefix("file://")
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +146,10 @@ class Replay(Section, frozen=True, kw_only=True):
     label_delay: str = "24h"
     training_time: str = "1h"
     """Event time that a retraining takes."""
+    rollout_delay: str = "0s"
+    """Event time from trained to serving in the schedules that the loop is compared with (its own rollouts run)."""
+    retraining_cost: float = 0.0
+    """What one retraining costs, in the unit of the summed loss; added to each alternative's loss."""
 
 
 class Storage(Section, frozen=True, kw_only=True):
@@ -142,6 +161,8 @@ class Storage(Section, frozen=True, kw_only=True):
     journal: str = ".everloop/journal"
     keys: str = ".everloop/keys"
     plan: str = ".everloop/plan.json"
+    lease: str = ".everloop/controller.lease"
+    """Held by the controller that runs; a file, so that a crash gives it back."""
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -212,6 +233,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
     durations = [
         (["replay", "label_delay"], settings.replay.label_delay),
         (["replay", "training_time"], settings.replay.training_time),
+        (["replay", "rollout_delay"], settings.replay.rollout_delay),
         (["monitoring", "interval"], settings.monitoring.interval),
         (["monitoring", "block"], settings.monitoring.block),
         (["training", "horizon"], settings.training.horizon),
@@ -221,9 +243,10 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
             (["triggers", "concept_drift", "cooldown"], drift.cooldown),
             (["triggers", "concept_drift", "period"], drift.period),
         ]
-    for keys, value in durations:
+    checked = [(keys, value, seconds) for keys, value in durations]
+    for keys, value, check in [*checked, (["serving", "max_body"], settings.serving.max_body, size)]:
         try:
-            seconds(value)
+            check(value)
         except ValueError as error:
             raise SettingsError(f"[{'.'.join(keys)}] {error}", path, _line(text, keys)) from None
     ranges = [

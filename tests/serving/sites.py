@@ -157,7 +157,7 @@ async def open_plane(site: Site, clock: Clock = event_clock, metrics: Metrics | 
     writer = Writer(site.journal)
     journal = TickWriter(writer)
     try:
-        yield Plane(ModelLoader(site.folder, site.keys), journal, clock, metrics or Metrics(), draw=lambda: 0.5)
+        yield Plane(ModelLoader(site.folder, site.keys), journal, clock, metrics or Metrics())
     finally:
         await journal.close()
 

@@ -162,6 +162,7 @@ class Controller:
             registry.set_stage(connection, self._workspace.name, rollout.candidate, "rejected", now)
             next_generation(connection)
             self.drift.rebase(self._watch.watermark)
+        registry.drop_alias(connection, self._workspace.name, "candidate", now)
         self.state.rollout, self.state.rollout_id, self.state.candidate_rows = None, None, []
 
     def _decide(self, connection: Connection, signals: list[Signal], now: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from everloop import registry, store
+from everloop.errors import EverloopError
 from everloop.loop.workspace import Workspace
 from everloop.serving.plan import read_plan, write_plan
 from everloop.types import Plan, Variant
@@ -17,8 +18,7 @@ def publish(workspace: Workspace) -> Plan | None:
     plan = current_plan(workspace)
     if plan is None:
         return None
-    written = read_plan(workspace.plan) if workspace.plan.is_file() else None
-    if written != plan:
+    if _written(workspace) != plan:
         write_plan(workspace.plan, plan)
     return plan
 
@@ -52,6 +52,14 @@ def current_plan(workspace: Workspace) -> Plan | None:
         since=since,
         sticky_by=workspace.settings.deployment.sticky_by,
     )
+
+
+def _written(workspace: Workspace) -> Plan | None:
+    """Return the plan that the file holds; a file that is missing or damaged is written anew."""
+    try:
+        return read_plan(workspace.plan)
+    except EverloopError:
+        return None
 
 
 def next_generation(connection: store.Connection) -> None:

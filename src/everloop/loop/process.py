@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,9 +17,34 @@ from typing import Literal
 from everloop.errors import BusyError
 from everloop.loop.commands import CLOCK, finish, waiting
 from everloop.loop.controller import Controller
-from everloop.loop.workspace import Workspace
+from everloop.loop.wiring import build_controller
+from everloop.loop.workspace import Workspace, open_workspace
+from everloop.pipelines import Progress
+from everloop.settings import seconds
 
-__all__ = ["lease", "run_controller"]
+_log = logging.getLogger("everloop.loop")
+
+__all__ = ["lease", "run_controller", "run_project"]
+
+
+def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
+    """Run the controller of the project in `folder` until SIGTERM or SIGINT; raises `BusyError` beside another one."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
+    workspace = open_workspace(folder)
+    takes = seconds(workspace.settings.replay.training_time)
+
+    def ready(decided: float) -> float:
+        return time.time() if clock == "wall" else decided + takes
+
+    def report(progress: Progress) -> None:
+        if progress.status != "running":
+            _log.info("step %s %s", progress.step, progress.status)
+
+    try:
+        with lease(workspace.path(workspace.settings.storage.lease)):
+            run_controller(workspace, build_controller(workspace, training_time=ready, report=report), clock)
+    finally:
+        workspace.close()
 
 
 @contextlib.contextmanager

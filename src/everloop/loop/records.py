@@ -8,7 +8,6 @@ import msgspec
 import sqlalchemy as sa
 
 from everloop import store
-from everloop.checks import Verdict
 from everloop.rollouts import RolloutState
 from everloop.store import Connection
 from everloop.types import Decision, Signal, as_json
@@ -71,7 +70,9 @@ def record_rollout(
         values |= {"champion": state.champion, "candidate": state.candidate, "started": state.started}
         connection.execute(store.rollout.insert().values(id=id, decision=decision, **values))
     if not state.active or decision:
-        _tell(connection, "rollout", now, {"id": id, "status": state.status, "candidate": state.candidate})
+        reason = state.verdict.reason if state.verdict else f"{state.share:.0%} of the traffic, judged on paired labels"
+        told = {"id": id, "status": state.status, "candidate": state.candidate, "reason": reason}
+        _tell(connection, "rollout", now, told)
     return id
 
 
@@ -87,11 +88,6 @@ def save_state(connection: Connection, name: str, state: Any) -> None:
     where = store.state.c.name == name
     if connection.execute(store.state.update().where(where).values(data=data)).rowcount == 0:
         connection.execute(store.state.insert().values(name=name, value={}, data=data))
-
-
-def verdict_row(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as the JSON that rows keep."""
-    return dict(as_json(verdict))
 
 
 def _tell(connection: Connection, kind: str, time: float, payload: dict[str, Any]) -> None:

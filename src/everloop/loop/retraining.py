@@ -40,7 +40,7 @@ from everloop.training import (
 )
 from everloop.types import Column, Task, as_json
 
-__all__ = ["Ask", "Champion", "Where", "answers_of", "ingest", "retrain"]
+__all__ = ["Ask", "Champion", "Where", "answers_of", "ingest", "problem_of", "retrain"]
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -151,7 +151,7 @@ def ingest(where: Where, schema: Schema | None) -> Table:
 @step
 def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
     """Choose what to train on by rolling-origin evaluation on the newest rows."""
-    problem, times = _problem(schema, ask), event_times(rows, schema.time)
+    problem, times = problem_of(schema, ask), event_times(rows, schema.time)
     recipe = EVERYTHING if ask.first and ask.window == "auto" else fixed(ask.window)
     choice = choose(problem, rows, times, AUTO if recipe is None else (recipe,))
     told = Window(
@@ -163,7 +163,7 @@ def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
 @step
 def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> bytes:
     """Fit the chosen recipe on all rows, export it, and refuse a graph that answers otherwise."""
-    problem, times = _problem(schema, ask), event_times(rows, schema.time)
+    problem, times = problem_of(schema, ask), event_times(rows, schema.time)
     trained = fit_recipe(problem, rows, times, choice.recipe, float(times[-1]))
     parts = []
     for part in trained.parts:
@@ -181,7 +181,7 @@ def judge(
     rows: pd.DataFrame, schema: Schema, answers: dict[str, NDArray[Any]], ask: Ask, champion: Champion | None
 ) -> Judged:
     """Score the recipe's out-of-time answers, and hold them against the champion on rows it was not trained on."""
-    problem = _problem(schema, ask)
+    problem = problem_of(schema, ask)
     judged = rows.iloc[answers["place"]]
     times, truth = event_times(judged, schema.time), problem.truth(judged)
     own = problem.loss(truth, answers["answers"])
@@ -272,7 +272,8 @@ def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.f
     return answers
 
 
-def _problem(schema: Schema, ask: Ask) -> Problem:
+def problem_of(schema: Schema, ask: Ask) -> Problem:
+    """Return what all fits of one training share."""
     task = schema.task
 
     def loss(truth: NDArray[Any], answers: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -72,6 +72,7 @@ class Watch:
         self._state, self._reader = state, reader
         self._join = LabelJoin(coverage, state.join)
         self._inputs: deque[tuple[float, dict[str, Any]]] = deque(state.inputs, maxlen=keep_inputs)
+        self._reference: dict[str, dict[str, NDArray[Any]]] = {}
         reader.seek(state.position)
 
     def read(self, plan: Plan, models: Mapping[str, Model], scorer: Scorer) -> None:
@@ -100,10 +101,16 @@ class Watch:
         if len(self._inputs) < self._inputs.maxlen / 2:  # type: ignore[operator]
             return []
         columns = model.manifest.inputs
-        with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-            reference = {c.name: arrays[f"input:{c.name}"] for c in columns}
         window = {c.name: [row[c.name] for _, row in self._inputs] for c in columns}
-        return data_drift(columns, reference, window, start=self._inputs[0][0], end=now)
+        return data_drift(columns, self._reference_of(model), window, start=self._inputs[0][0], end=now)
+
+    def _reference_of(self, model: Model) -> dict[str, NDArray[Any]]:
+        """Return the inputs of the rows that a model was judged on, read once a model."""
+        run = model.manifest.run
+        if run not in self._reference:
+            with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
+                self._reference = {run: {c.name: arrays[f"input:{c.name}"] for c in model.manifest.inputs}}
+        return self._reference[run]
 
     @property
     def label_coverage(self) -> float:

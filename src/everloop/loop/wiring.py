@@ -24,7 +24,7 @@ from everloop.settings import Settings, seconds
 from everloop.triggers import TriggerState, budget, cooldown, firing, no_rollout
 from everloop.types import as_json
 
-__all__ = ["build_controller", "condition", "developer", "rollout_rules", "schema_of"]
+__all__ = ["ask_of", "build_controller", "condition", "developer", "rollout_rules", "schema_of"]
 
 Report = Callable[[Progress], None]
 
@@ -90,7 +90,7 @@ def developer(workspace: Workspace, report: Report) -> Callable[[str, float], De
         )
         rows, frozen = data.outputs["rows"], data.outputs["schema"]
         version = _record(workspace, data.artifacts["rows"].id, rows, frozen, decided)
-        ask = _ask(workspace, first=champion is None)
+        ask = ask_of(workspace, first=champion is None)
         folder = workspace.bundles / run
         arguments: dict[str, Any] = {
             "rows": rows,
@@ -136,7 +136,8 @@ def _where(workspace: Workspace, decided: float) -> Where:
     )
 
 
-def _ask(workspace: Workspace, *, first: bool) -> Ask:
+def ask_of(workspace: Workspace, *, first: bool) -> Ask:
+    """Return what the project file asks to be trained."""
     training = workspace.settings.training
     return Ask(
         folder=str(workspace.folder),

@@ -10,6 +10,7 @@ from everloop.bundles import SigningKey, trusted
 from everloop.inference import Model
 from everloop.pipelines import ArtifactStore
 from everloop.settings import Settings, load
+from everloop.settings import place as settings_place
 from everloop.store import Store
 
 __all__ = ["Workspace", "open_workspace"]
@@ -38,7 +39,7 @@ class Workspace:
 
     def path(self, place: str) -> Path:
         """Return the absolute path of a place named in the project file."""
-        return self.folder / place.removeprefix("file://")
+        return settings_place(self.folder, place)
 
     def model(self, bundle: str) -> Model:
         """Return the model of a bundle, verified and loaded once."""

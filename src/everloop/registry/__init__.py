@@ -5,6 +5,7 @@ from __future__ import annotations
 from everloop.registry.versions import (
     Stage,
     alias,
+    drop_alias,
     get,
     latest,
     list_versions,
@@ -13,4 +14,4 @@ from everloop.registry.versions import (
     set_stage,
 )
 
-__all__ = ["Stage", "alias", "get", "latest", "list_versions", "register", "set_alias", "set_stage"]
+__all__ = ["Stage", "alias", "drop_alias", "get", "latest", "list_versions", "register", "set_alias", "set_stage"]

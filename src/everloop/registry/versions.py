@@ -14,7 +14,7 @@ from everloop.errors import CheckError, NotFoundError, UsageError, close_match
 from everloop.store import Connection
 from everloop.types import Json, as_json
 
-__all__ = ["Stage", "alias", "get", "latest", "list_versions", "register", "set_alias", "set_stage"]
+__all__ = ["Stage", "alias", "drop_alias", "get", "latest", "list_versions", "register", "set_alias", "set_stage"]
 
 Stage = Literal["staged", "candidate", "production", "archived", "rejected"]
 _version = store.model_version
@@ -122,6 +122,15 @@ def set_alias(connection: Connection, model: str, name: str, version: str, verdi
         where = (store.alias.c.model == model, store.alias.c.name == name)
         connection.execute(store.alias.update().where(*where).values(**values))
     _tell(connection, "alias", time, {"model": model, "name": name, "before": before, **values})
+
+
+def drop_alias(connection: Connection, model: str, name: str, time: float) -> None:
+    """Let `name` stand for nothing from event time `time` on: a candidate's rollout has ended."""
+    before = alias(connection, model, name)
+    if before is None:
+        return
+    connection.execute(store.alias.delete().where(store.alias.c.model == model, store.alias.c.name == name))
+    _tell(connection, "alias", time, {"model": model, "name": name, "before": before, "version": None})
 
 
 def alias(connection: Connection, model: str, name: str) -> str | None:

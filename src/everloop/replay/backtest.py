@@ -12,17 +12,58 @@ from everloop.loop.controller import Controller
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace
 from everloop.pipelines import Progress
-from everloop.replay.history import History
-from everloop.replay.player import Answer, Played, play
+from everloop.replay.history import History, load_history
+from everloop.replay.player import Answer, Played, answer_of, play, request_of
+from everloop.replay.report import Series, write
+from everloop.replay.scratch import scratch_workspace
+from everloop.replay.summary import compare, describe, signals
+from everloop.replay.usage import Usage
 from everloop.serving.clock import event_clock
 from everloop.serving.metrics import Metrics
 from everloop.serving.models import ModelLoader
 from everloop.serving.plane import Context, Plane
-from everloop.serving.protocol import FeedbackItem, InferRequest, Tensor
-from everloop.settings import seconds
+from everloop.serving.protocol import FeedbackItem
+from everloop.settings import load, seconds
 from everloop.types import Feedback, Plan
 
-__all__ = ["InProcess", "backtest", "state_folder"]
+__all__ = ["InProcess", "backtest", "run_backtest", "state_folder"]
+
+
+def run_backtest(
+    folder: Path,
+    source: str | None,
+    out: Path,
+    *,
+    schedules: bool = True,
+    on_stage: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> dict[str, Any]:
+    """Return the summary of a backtest of the project in `folder`, and leave it in `out` with its report.
+
+    The project's own state is neither read nor changed: the replay keeps its own under `.everloop/backtest`.
+    """
+    with Usage() as usage:
+        settings = load(folder)
+        on_stage("training")
+        history = load_history(folder, settings, source)
+        workspace = scratch_workspace(folder, settings, history, state_folder(folder))
+        try:
+
+            def on_day(day: int, days: int) -> None:
+                on_stage("replaying")
+                on_progress(day, days)
+
+            played = backtest(workspace, history, on_day)
+            on_stage("comparing")
+            calendars = ("weekly", "monthly", "calendar") if schedules else ()
+            compared = compare(workspace, history, played, on_progress, calendars=calendars)
+            summary = {"data": {"rows": len(history.table)}, "predictions": {"sent": len(played.versions), "failed": 0}}
+            summary |= describe(workspace, history, played, compared) | usage.figures()
+            series = Series(history.live_times, compared.losses, played.versions, compared.metric)
+            write(out, f"Backtest of {workspace.name}", summary, series, signals(workspace))
+        finally:
+            workspace.close()
+    return summary
 
 
 def backtest(
@@ -57,10 +98,8 @@ class InProcess:
 
     def predict(self, id: str, time: float, inputs: dict[str, Any]) -> Answer:
         """Answer one row."""
-        tensors = [Tensor(name, [1], self._datatypes[name], [_plain(value)]) for name, value in inputs.items()]
-        request = InferRequest(tensors, id, {"time": time})
-        response = self._runner.run(self._plane.infer(request, Context(self._model, lambda _: None)))
-        return Answer(response.model_version, {o.name: _rows(o.shape, o.data) for o in response.outputs})
+        request = request_of(id, time, inputs, self._datatypes)
+        return answer_of(self._runner.run(self._plane.infer(request, Context(self._model, lambda _: None))))
 
     def label(self, labels: list[Feedback]) -> None:
         """Journal labels."""
@@ -84,14 +123,3 @@ class InProcess:
 def state_folder(project: Path) -> Path:
     """Return where a project's backtest keeps its state."""
     return project / ".everloop" / "backtest"
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
-
-
-def _rows(shape: tuple[int, ...], data: list[Any]) -> list[Any]:
-    if len(shape) < 2:
-        return data
-    width = shape[1]
-    return [data[i : i + width] for i in range(0, len(data), width)]

@@ -45,9 +45,9 @@ class History(msgspec.Struct, frozen=True):
         return np.asarray([index[v] for v in target], dtype=np.int64)
 
 
-def load_history(folder: Path, settings: Settings, source: str | None = None) -> History:
-    """Return the history that `source` (default: the project's own) holds, cut at `[replay] start`."""
-    raw = files.read(source or settings.data.source, folder)
+def load_history(folder: Path, settings: Settings, source: str | None = None, rows: int | None = None) -> History:
+    """Return the history of `source` (default: the project's own), its first `rows`, cut at `[replay] start`."""
+    raw = files.read(source or settings.data.source, folder)[:rows]
     prepared = load_function(settings.training.features, folder)(raw) if settings.training.features else raw
     schema = infer(prepared, target=settings.data.target, time=settings.data.time, task=settings.data.task)
     table = conform(prepared, schema)

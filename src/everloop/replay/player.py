@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.replay.history import History
+from everloop.serving.protocol import InferRequest, InferResponse, Tensor
 from everloop.types import Feedback, new_id
 
-__all__ = ["Answer", "Live", "Played", "play"]
+__all__ = ["Answer", "Live", "Played", "answer_of", "play", "request_of"]
 
 DAY = 86400.0
 
@@ -28,8 +29,8 @@ class Answer(msgspec.Struct, frozen=True):
 class Live(Protocol):
     """A running loop, seen from outside: a server over HTTP, or its plane in this process."""
 
-    def predict(self, id: str, time: float, inputs: dict[str, Any]) -> Answer:
-        """Return the answer to one row, which is journalled by then."""
+    def predict(self, id: str, time: float, inputs: dict[str, Any]) -> Answer | None:
+        """Return the answer to one row, which is journalled by then; None where the request failed."""
 
     def label(self, labels: list[Feedback]) -> None:
         """Hand over true values, which are journalled by then."""
@@ -38,8 +39,19 @@ class Live(Protocol):
         """Return once monitors and controller have committed all that was journalled before `now`."""
 
 
+def request_of(id: str, time: float, inputs: dict[str, Any], datatypes: dict[str, str]) -> InferRequest:
+    """Return the inference request of one row."""
+    tensors = [Tensor(name, [1], datatypes[name], [_plain(value)]) for name, value in inputs.items()]
+    return InferRequest(tensors, id, {"time": time})
+
+
+def answer_of(response: InferResponse) -> Answer:
+    """Return the answer that a response carries."""
+    return Answer(response.model_version, {o.name: _rows(o.shape, o.data) for o in response.outputs})
+
+
 class Played(msgspec.Struct, frozen=True):
-    """One value a live row: who answered, and with what (values, or probabilities)."""
+    """One value a live row: who answered, and with what (values, or probabilities); NaN where nobody did."""
 
     versions: list[str]
     answers: NDArray[np.float64]
@@ -51,6 +63,7 @@ def play(history: History, live: Live, delay: float, on_day: Callable[[int, int]
     targets = history.live[history.schema.target.name].tolist()
     times = history.live_times.tolist()
     output = "prediction" if history.schema.task == "regression" else "probability"
+    missing = np.nan if history.schema.task == "regression" else [np.nan] * len(history.schema.classes)
     versions: list[str] = []
     answers: list[Any] = []
     ids: list[str] = []
@@ -63,8 +76,8 @@ def play(history: History, live: Live, delay: float, on_day: Callable[[int, int]
             row = len(ids)
             ids.append(_id(times[row], row))
             answer = live.predict(ids[row], times[row], rows[row])
-            versions.append(answer.version)
-            answers.append(answer.outputs[output][0])
+            versions.append(answer.version if answer else "")
+            answers.append(answer.outputs[output][0] if answer else missing)
         due = labelled
         while due < len(ids) and times[due] + delay <= end:
             due += 1
@@ -74,6 +87,17 @@ def play(history: History, live: Live, delay: float, on_day: Callable[[int, int]
         live.advance(end)
         on_day(day + 1, days)
     return Played(versions, np.asarray(answers, dtype=np.float64))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _rows(shape: tuple[int, ...], data: list[Any]) -> list[Any]:
+    if len(shape) < 2:
+        return data
+    width = shape[1]
+    return [data[i : i + width] for i in range(0, len(data), width)]
 
 
 def _id(time: float, row: int) -> str:

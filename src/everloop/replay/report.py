@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import matplotlib
@@ -17,21 +17,30 @@ from numpy.typing import NDArray
 
 from everloop.types import parse_time
 
-__all__ = ["Series", "render"]
+__all__ = ["Series", "render", "write"]
 
 Floats = NDArray[np.float64]
 INK, FROZEN, LOOP, MARK, QUIET = "#1c2430", "#c2410c", "#0f766e", "#7c3aed", "#94a3b8"
 
 
 class Series(msgspec.Struct, frozen=True):
-    """One value a replayed row, in time order: losses of the frozen model and of the loop, the answering version."""
+    """One value a replayed row, in time order: losses by alternative (`frozen`, `loop`, ...), the answering version."""
 
     times: Floats
-    frozen: Floats
-    loop: Floats
+    losses: Mapping[str, Floats]
     versions: Sequence[str]
     metric: str
     """`rmse` takes the root of a window's mean loss, `log_loss` the mean itself."""
+
+
+def write(
+    out: Path, title: str, summary: Mapping[str, Any], series: Series, signals: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write what `render` returns, and `summary.json`, into the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in render(title, summary, series, signals).items():
+        (out / name).write_bytes(content)
+    (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
 
 
 def render(
@@ -66,8 +75,14 @@ def _figure(height: float) -> tuple[Any, Any]:
 def _error_plot(series: Series, marks: Sequence[tuple[float, str]], days: float = 7.0) -> Any:
     figure, axes = _figure(4.2)
     dates = _dates(series.times)
-    for losses, colour, name in ((series.frozen, FROZEN, "frozen model"), (series.loop, LOOP, "loop")):
-        axes.plot(dates, _rolling(series.times, losses, days * 86400, series.metric), color=colour, label=name, lw=1.6)
+    for name, colour, told in (
+        ("calendar", QUIET, "calendar, as often as the loop"),
+        ("frozen", FROZEN, "frozen model"),
+        ("loop", LOOP, "loop"),
+    ):
+        if name in series.losses:
+            rolling = _rolling(series.times, series.losses[name], days * 86400, series.metric)
+            axes.plot(dates, rolling, color=colour, label=told, lw=1.0 if colour == QUIET else 1.6)
     styles = {"promoted": (MARK, "-"), "rolled_back": (FROZEN, "--"), "rejected": (FROZEN, ":")}
     named: set[str] = set()
     for time, verdict in marks:
@@ -101,15 +116,15 @@ def _traffic_plot(series: Series) -> Any:
 
 def _signal_plot(signals: Sequence[Mapping[str, Any]], marks: Sequence[tuple[float, str]]) -> Any:
     figure, axes = _figure(3.0)
-    drift = [s for s in signals if s["name"] == "concept_drift"]
-    if drift:
-        dates = _dates([s["time"] for s in drift])
-        axes.semilogy(dates, [max(s["value"], 1e-2) for s in drift], color=INK, lw=1.2, label="evidence")
-        axes.semilogy(dates, [s["threshold"] for s in drift], color=FROZEN, ls="--", lw=1.0, label="threshold")
-        axes.legend(frameon=False, loc="upper left")
+    for name, colour in (("realised_loss", FROZEN), ("challenger_gain", LOOP)):
+        said = [s for s in signals if s["name"] == name]
+        ratios = np.clip([s["value"] / s["threshold"] for s in said], 1e-4, 1e4)
+        axes.semilogy(_dates([s["time"] for s in said]), ratios, color=colour, lw=1.2, label=name.replace("_", " "))
+    axes.axhline(1.0, color=INK, ls="--", lw=1.0, label="threshold")
+    axes.legend(frameon=False, ncols=3, loc="upper left")
     for time, _ in marks:
         axes.axvline(_dates([time])[0], color=MARK, lw=0.7, alpha=0.5)
-    axes.set_ylabel("evidence of change")
+    axes.set_ylabel("evidence over threshold")
     return figure
 
 
@@ -142,6 +157,7 @@ def _page(title: str, summary: Mapping[str, Any], plots: Mapping[str, str]) -> s
     return _HTML.format(
         title=html.escape(title),
         facts=_facts(summary),
+        alternatives=_table(_alternative_rows(summary), ""),
         figures=figures,
         retrainings=_table(_retraining_rows(summary), "no retraining was needed"),
         versions=_table(_version_rows(summary), "no version"),
@@ -151,7 +167,7 @@ def _page(title: str, summary: Mapping[str, Any], plots: Mapping[str, str]) -> s
 def _facts(summary: Mapping[str, Any]) -> str:
     rows = []
     for name, value in summary[summary["metric"]].items():
-        if isinstance(value, int | float):
+        if name in ("frozen", "loop", "calendar"):
             rows.append(
                 f"<div><b>{value:.4g}</b><span>{summary['metric'].replace('_', ' ')}, {html.escape(name)}</span></div>"
             )
@@ -177,6 +193,18 @@ def _retraining_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
             "because": r.get("because", ""),
         }
         for r in summary["retrainings"]
+    ]
+
+
+def _alternative_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "kept by": row["name"].replace("_", " "),
+            summary["metric"].replace("_", " "): f"{row[summary['metric']]:.4g}",
+            "retrainings": str(row["retrainings"]),
+            "trained on": row["window"],
+        }
+        for row in summary["alternatives"]
     ]
 
 
@@ -219,6 +247,7 @@ th, td {{ text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #e5e
 <h1>{title}</h1>
 {facts}
 {figures}
+<h2>What else could have been done</h2>{alternatives}
 <h2>Retrainings and why</h2>{retrainings}
 <h2>Versions</h2>{versions}
 </body></html>

@@ -27,6 +27,7 @@ def scratch_workspace(project: Path, settings: Settings, history: History, state
         journal=str(state / "journal"),
         keys=str(state / "keys"),
         plan=str(state / "plan.json"),
+        lease=str(state / "controller.lease"),
     )
     data = msgspec.structs.replace(settings.data, source=str(state / "known.csv"))
     return Workspace(project, msgspec.structs.replace(settings, data=data, storage=storage))

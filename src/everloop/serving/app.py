@@ -24,21 +24,26 @@ from everloop.serving.plan import PlanFile
 from everloop.serving.plane import Plane
 from everloop.serving.watch import PlanWatch
 
-__all__ = ["build", "main", "serve"]
+__all__ = ["build", "configure_logging", "main", "read_token", "serve"]
 
 _CLOCKS = {"wall": wall_clock, "event": event_clock}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a server from command-line arguments; returns the exit code, errors are one sentence on stderr."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    configure_logging()
     try:
         serve(_options(arguments))
     except EverloopError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def configure_logging() -> None:
+    """Log to stderr, one line an event; uvicorn speaks up only for warnings."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def serve(options: ServeOptions) -> None:
@@ -104,10 +109,11 @@ def _options(arguments: Sequence[str] | None) -> ServeOptions:
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference (default: %(default)s)")
     given = vars(parser.parse_args(arguments))
     file = given.pop("token_file")
-    return ServeOptions(**given, token=_token(file) if file else None)
+    return ServeOptions(**given, token=read_token(file) if file else None)
 
 
-def _token(file: Path) -> str:
+def read_token(file: Path) -> str:
+    """Return the token that a file holds."""
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

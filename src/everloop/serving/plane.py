@@ -6,7 +6,6 @@ It knows no transport: HTTP is one thin layer over it.
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -65,11 +64,10 @@ class Plane:
         journal: Journal,
         clock: Clock,
         metrics: Metrics,
-        draw: Callable[[], float] = random.random,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._loader, self._journal, self._clock, self._metrics = loader, journal, clock, metrics
-        self._draw, self._timer = draw, timer
+        self._timer = timer
         self._serving: _Serving | None = None
 
     async def infer(self, request: InferRequest, context: Context) -> InferResponse:
@@ -81,11 +79,11 @@ class Plane:
         started = self._timer()
         serving = self._serving_for(context.model, context.version)
         moment = self._clock(request.parameters.get("time"))
-        route = self._route(serving, request, context, moment)
+        id = request.id.lower() if request.id and _is_uuid(request.id) else new_id(moment)
+        route = self._route(serving, request, context, id, moment)
         model = serving.models[route.version]
         model.check_outputs(request.outputs)
         answer = await model.answer(request.inputs)
-        id = request.id.lower() if request.id and _is_uuid(request.id) else new_id(moment)
         latency = self._timer() - started
         await self._append("prediction", id, moment, _encode(_prediction(serving.plan, route, answer, latency)))
         counters = serving.metrics[route.version]
@@ -139,7 +137,7 @@ class Plane:
         columns = [c.name for c in models[plan.champion.version].manifest.inputs]
         self._serving = _Serving(
             plan=plan,
-            router=Router(plan, self._draw),
+            router=Router(plan),
             sticky=StickyKey(plan.sticky_by, columns),
             models=models,
             metrics=self._metrics.versions(plan),
@@ -156,11 +154,11 @@ class Plane:
             raise NotFoundError("version", version, serving.models)
         return serving
 
-    def _route(self, serving: _Serving, request: InferRequest, context: Context, moment: float) -> Route:
+    def _route(self, serving: _Serving, request: InferRequest, context: Context, id: str, moment: float) -> Route:
         override = context.version or context.header(VERSION_HEADER)
         if override is not None:
-            return serving.router.route(None, moment, override)
-        return serving.router.route(serving.sticky.of(request.inputs, context.header), moment)
+            return serving.router.route(None, id, moment, override)
+        return serving.router.route(serving.sticky.of(request.inputs, context.header), id, moment)
 
     def _label(self, item: FeedbackItem) -> Feedback:
         if not _is_uuid(item.prediction):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -16,8 +14,9 @@ __all__ = ["Route", "Router"]
 class Route(NamedTuple):
     """The version that answers, its role, the probability with which it was chosen, and by what.
 
-    `why`: `only` (nobody else takes a share), `early` (before the plan's `since`), `key` (sticky), `weight` (a draw
-    without a key), `override` (the caller named the version: chosen with certainty, so it is no randomised evidence).
+    `why`: `only` (nobody else takes a share), `early` (before the plan's `since`), `key` (sticky), `weight` (without
+    a key, by the prediction's id), `override` (the caller named the version: chosen with certainty, so it is no
+    randomised evidence).
     """
 
     version: str
@@ -33,11 +32,11 @@ class Router:
     raising the weight only ever moves keys to the candidate, and the next candidate draws its keys afresh.
     """
 
-    def __init__(self, plan: Plan, draw: Callable[[], float] = random.random) -> None:
+    def __init__(self, plan: Plan) -> None:
         champion, candidate = plan.champion, plan.candidate
         total = sum(v.weight for v in plan.variants)
         self._share = candidate.weight / total if candidate else 0.0
-        self._since, self._draw = plan.since, draw
+        self._since = plan.since
         self._only = Route(champion.version, "champion", 1.0, "only")
         self._early = Route(champion.version, "champion", 1.0, "early")
         self._by_key = self._pair(champion, candidate, "key")
@@ -45,8 +44,11 @@ class Router:
         self._overrides = {v.version: Route(v.version, v.role, 1.0, "override") for v in plan.variants}
         self._salt = f"{plan.model}\0{candidate.version if candidate else ''}\0".encode()
 
-    def route(self, key: str | None, time: float, override: str | None = None) -> Route:
-        """Return who answers a request of `key` at event time `time`; an unknown override is a `RequestError`."""
+    def route(self, key: str | None, id: str, time: float, override: str | None = None) -> Route:
+        """Return who answers prediction `id` of `key` at event time `time`; an unknown override is a `RequestError`.
+
+        Without a key the id decides, so that a request sent again is answered by the same version.
+        """
         if override is not None:
             return self._named(override)
         if self._share == 0.0:
@@ -54,7 +56,7 @@ class Router:
         if time < self._since:
             return self._early
         if key is None:
-            return self._by_weight[self._draw() < self._share]
+            return self._by_weight[self._place(id) < self._share]
         return self._by_key[self._place(key) < self._share]
 
     def _pair(self, champion: Variant, candidate: Variant | None, why: str) -> tuple[Route, Route]:

@@ -65,6 +65,8 @@ def _with_float32_thresholds(estimator: Any) -> Any:
 
     Rounding down keeps every answer; rounding to the nearest, as the converter does, moves rows that tie.
     """
+    if not any(getattr(step, "_predictors", None) for step in _walk(estimator)):
+        return estimator
     estimator = copy.deepcopy(estimator)
     for step in _walk(estimator):
         for stage in getattr(step, "_predictors", []):

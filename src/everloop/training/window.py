@@ -196,7 +196,7 @@ def _part(problem: Problem, fits: _Fits, member: Member, recipe: Recipe, origin:
     if member == "time":
         return Part(fits.fit(0, n, time_index=True), time_index=float(fits.times[n - 1]) / 86400.0)
     if member == "level":
-        before = fits.count(float(fits.times[n - 1]) - problem.horizon)
+        before = fits.count(origin - problem.horizon)
         part = Part(fits.fit(0, before))
         newest = fits.rows.iloc[before:n]
         return Part(part.estimator, fit_level(problem.task, problem.truth(newest), _answers(problem, part, newest)))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from lightgbm import LGBMRegressor
 
 INPUTS = [
     "season", "mnth", "hr", "holiday", "weekday", "workingday",
@@ -24,11 +22,6 @@ def features(rides: pd.DataFrame) -> pd.DataFrame:
     return rides[[*INPUTS, "cnt"]].assign(timestamp=timestamp)
 
 
-def model(learning_rate: float = 0.1) -> Pipeline:
+def model(learning_rate: float = 0.1) -> LGBMRegressor:
     """Return the estimator to train: any scikit-learn or LightGBM pipeline that exports to ONNX."""
-    return Pipeline(
-        [
-            ("scale", StandardScaler()),
-            ("boosting", HistGradientBoostingRegressor(learning_rate=learning_rate)),
-        ]
-    )
+    return LGBMRegressor(learning_rate=learning_rate, n_jobs=1, verbose=-1)

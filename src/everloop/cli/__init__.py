@@ -1,0 +1,38 @@
+"""The command line: one file a verb; each parses, calls and prints, and imports what it runs only then."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from everloop.cli import backtest, controller, demo, serve
+from everloop.errors import EverloopError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="everloop",
+    help="Keeps machine-learning models right in production.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+for verb in (demo.demo, backtest.backtest, serve.serve, controller.controller):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line: exit 0 done, 1 a check failed, 2 wrong usage, 3 the system failed; one sentence each."""
+    try:
+        app()
+    except EverloopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
+        raise SystemExit(3) from None

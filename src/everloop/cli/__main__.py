@@ -1,0 +1,5 @@
+"""`python -m everloop.cli`: the same as the `everloop` command."""
+
+from everloop.cli import main
+
+main()

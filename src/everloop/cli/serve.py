@@ -1,0 +1,42 @@
+"""`everloop serve`: answer predictions of a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["serve"]
+
+
+def serve(
+    project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
+    host: Annotated[str | None, typer.Option(help="Default: [serving] host.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one. Default: [serving] port.")] = None,
+    clock: Annotated[Literal["wall", "event"], typer.Option(help="event: requests carry their time.")] = "wall",
+    token_file: Annotated[Path | None, typer.Option(help="Holds the token that labels need.")] = None,
+) -> None:
+    """Serve the project's models over the Open Inference Protocol."""
+    from everloop.serving.app import configure_logging, read_token
+    from everloop.serving.app import serve as run
+    from everloop.serving.options import ServeOptions
+    from everloop.settings import load, place, size
+
+    settings = load(project)
+    storage, serving = settings.storage, settings.serving
+    configure_logging()
+    run(
+        ServeOptions(
+            plan=place(project, storage.plan),
+            journal=place(project, storage.journal),
+            keys=place(project, storage.keys),
+            root=project.resolve(),
+            host=host or serving.host,
+            port=serving.port if port is None else port,
+            journal_mode=serving.journal,
+            clock=clock,
+            max_body=size(serving.max_body),
+            token=read_token(token_file) if token_file else None,
+        )
+    )
