@@ -18,7 +18,7 @@ def backtest(
     schedules: Annotated[bool, typer.Option(help="Compare with retraining by the calendar.")] = True,
 ) -> None:
     """Replay history through the loop's own decisions, without HTTP and without waiting, beside the alternatives."""
-    from everloop.cli.output import Bar, show_json, show_table
+    from everloop.cli.output import Bar, show_json, show_replay
     from everloop.replay.backtest import run_backtest
 
     with Bar() as bar:
@@ -26,8 +26,6 @@ def backtest(
     if json:
         show_json(summary)
         return
-    fields = ("decision", "time", "version", "verdict", "because")
-    show_table("Retrainings", [{f: r[f] for f in fields} for r in summary["retrainings"]])
-    show_table("The same rows, kept right by", summary["alternatives"])
+    show_replay(summary)
     print(f"{summary['cpu_seconds']:.0f} CPU seconds")
     print(f"report: {out / 'report.html'}")

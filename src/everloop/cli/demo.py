@@ -54,15 +54,10 @@ def _listener(bar: Bar) -> Any:
 
 
 def _show(summary: dict[str, Any], out: Path) -> None:
-    from everloop.cli.output import show_table
+    from everloop.cli.output import show_replay
 
+    show_replay(summary)
     metric, told = summary["metric"], summary["predictions"]
-    fields = ("decision", "time", "version", "verdict", "because")
-    show_table("Retrainings", [{f: r[f] for f in fields} for r in summary["retrainings"]])
-    show_table(
-        "The same rows, kept right by",
-        [{f: row[f] for f in ("name", metric, "retrainings", "window")} for row in summary["alternatives"]],
-    )
     values = summary[metric]
     print(
         f"{metric}: {values['loop']:.1f} with the loop ({len(summary['retrainings'])} retrainings), "

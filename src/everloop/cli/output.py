@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-__all__ = ["Bar", "show_json", "show_table"]
+__all__ = ["Bar", "show_json", "show_replay", "show_table"]
 
 
 class Bar:
@@ -59,6 +59,16 @@ class Bar:
 def show_json(value: Any) -> None:
     """Print one JSON object."""
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def show_replay(summary: Mapping[str, Any]) -> None:
+    """Print a replay's retrainings, and the loop beside its alternatives."""
+    told = [
+        {"decided": r["time"][:16].replace("T", " ")} | {f: r[f] for f in ("version", "verdict", "because")}
+        for r in summary["retrainings"]
+    ]
+    show_table("Retrainings", told)
+    show_table("The same rows, kept right by", summary["alternatives"])
 
 
 def show_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

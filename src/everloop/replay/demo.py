@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
@@ -73,7 +74,18 @@ def make_project(out: Path) -> Path:
     shutil.rmtree(out / "logs", ignore_errors=True)
     with resources.as_file(resources.files("everloop") / "templates" / TEMPLATE) as template:
         shutil.copytree(template, project, ignore=shutil.ignore_patterns("__pycache__"))
+    _commit(project)
     return project.resolve()
+
+
+def _commit(project: Path) -> None:
+    """Make the project a git repository of one commit, so that its versions name it; without git they name none."""
+    who = ("-c", "user.name=Everloop demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
+    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "The bike-sharing project"]):
+        try:
+            subprocess.run(["git", *command], cwd=project, check=True, capture_output=True, timeout=30)
+        except (OSError, subprocess.SubprocessError):
+            return
 
 
 def _play(workspace: Workspace, history: History, logs: Path, listener: Listener) -> tuple[Played, OverHttp]:

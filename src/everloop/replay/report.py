@@ -94,7 +94,7 @@ def _error_plot(series: Series, marks: Sequence[tuple[float, str]], days: float 
         named.add(label)
     axes.set_ylabel(f"{series.metric.replace('_', ' ')} over the last {days:.0f} days")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, ncols=3, loc="upper left")
+    figure.legend(frameon=False, ncols=3, loc="outside upper left")
     return figure
 
 

@@ -55,17 +55,15 @@ class Comparison(msgspec.Struct, frozen=True):
         return {a.name: self.value(a.losses) for a in self.alternatives}
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one row an alternative: its metric, its retrainings, its window, its total with the cost of both."""
-        return [
-            {
-                "name": a.name,
-                self.metric: self.value(a.losses),
-                "retrainings": a.retrainings,
-                "window": a.window,
-                "cost": float(np.nansum(a.losses)) + self.cost * a.retrainings,
-            }
+        """Return one row an alternative: its metric, retrainings and window; with a cost, its summed loss and cost."""
+        rows = [
+            {"name": a.name, self.metric: self.value(a.losses), "retrainings": a.retrainings, "window": a.window}
             for a in self.alternatives
         ]
+        if self.cost:
+            for row, a in zip(rows, self.alternatives, strict=True):
+                row["loss_and_cost"] = float(np.nansum(a.losses)) + self.cost * a.retrainings
+        return rows
 
 
 def compare(
