@@ -120,13 +120,12 @@ class Triggers(Section, frozen=True, kw_only=True):
 
 
 class Monitoring(Section, frozen=True, kw_only=True):
-    """`[monitoring]`: how often the loop looks, and how long it waits for labels."""
+    """`[monitoring]`: how often the loop looks, and what counts as one observation."""
 
     interval: str = "1h"
     """Event time between two evaluations."""
     block: str = "1d"
     """Event time whose rows are alike: tests count blocks, not rows."""
-    labels: Literal["independent", "affected"] = "independent"
 
 
 class Serving(Section, frozen=True, kw_only=True):
@@ -249,6 +248,11 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
             check(value)
         except ValueError as error:
             raise SettingsError(f"[{'.'.join(keys)}] {error}", path, _line(text, keys)) from None
+    if not settings.deployment.steps:
+        raise SettingsError(
+            "[deployment.steps] must hold one share at least", path, _line(text, ["deployment", "steps"])
+        )
+    _check_forms(settings, text, path)
     ranges = [
         (["replay", "start"], settings.replay.start, 0.01, 0.99),
         (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
@@ -259,6 +263,16 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         if not low <= number <= high:
             message = f"[{'.'.join(keys)}] {number} lies outside {low} to {high}"
             raise SettingsError(message, path, _line(text, keys))
+
+
+def _check_forms(settings: Settings, text: str, path: str) -> None:
+    window, sticky = settings.training.window, settings.deployment.sticky_by
+    if window not in ("auto", "all") and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?\s*[smhdw]", window):
+        message = f"[training.window] {window!r}: write 'auto', 'all', a number of rows or a duration such as '90d'"
+        raise SettingsError(message, path, _line(text, ["training", "window"]))
+    if sticky is not None and not re.fullmatch(r"(header|column):.+", sticky):
+        message = f"[deployment.sticky_by] {sticky!r}: write 'header:NAME' or 'column:NAME'"
+        raise SettingsError(message, path, _line(text, ["deployment", "sticky_by"]))
 
 
 def _line(text: str, keys: list[str]) -> int | None:

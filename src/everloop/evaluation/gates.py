@@ -18,6 +18,9 @@ from everloop.evaluation.metrics import METRICS
 __all__ = ["GateEvidence", "build_gate"]
 
 
+BEYOND_DOUBT = 1.645  # standard errors, one-sided 5 %
+
+
 class GateEvidence(msgspec.Struct, frozen=True):
     """What a gate looks at: out-of-time metrics, and both models' mean losses by block on the same rows."""
 
@@ -30,8 +33,10 @@ class GateEvidence(msgspec.Struct, frozen=True):
 def build_gate(gates: Mapping[str, Any]) -> Check[GateEvidence]:
     """Return the check that the `[gates]` table describes: all of its conditions must pass.
 
-    `METRIC = { min = ..., max = ... }` bounds a metric; `beats_champion = true` wants the mean loss on
-    the same out-of-time rows to be no higher than the champion's.
+    `METRIC = { min = ..., max = ... }` bounds a metric; `beats_champion = true` refuses a candidate whose
+    loss on the same out-of-time rows is higher than the champion's beyond doubt (one-sided 5 %). Just after
+    a change hardly any of these rows show it, so a tie says little: that the candidate is better is for the
+    rollout's live pairs to show.
     """
     checks: list[Check[GateEvidence]] = []
     for name, bounds in gates.items():
@@ -81,6 +86,6 @@ def _beats_champion() -> Check[GateEvidence]:
             "blocks": len(gain),
         }
         told = f"loss {numbers['candidate']:.4g} against the champion's {numbers['champion']:.4g} on {len(gain)} blocks"
-        return Verdict(name, "pass" if effect > 0 else "fail", told, numbers)
+        return Verdict(name, "pass" if effect + BEYOND_DOUBT * error > 0 else "fail", told, numbers)
 
     return Check(name, judge)

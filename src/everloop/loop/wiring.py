@@ -13,6 +13,7 @@ import pandas as pd
 from everloop import registry
 from everloop.checks import Check
 from everloop.data import Schema, event_times, record
+from everloop.evaluation import build_gate
 from everloop.journal import Reader, end
 from everloop.loop.controller import Controller, Developed
 from everloop.loop.retraining import Ask, Champion, Where, ingest, retrain
@@ -32,6 +33,7 @@ Report = Callable[[Progress], None]
 def build_controller(workspace: Workspace, *, training_time: Callable[[float], float], report: Report) -> Controller:
     """Return the controller of a project."""
     settings = workspace.settings
+    build_gate(settings.gates)  # a wrong gate is told now, not after the first training
     return Controller(
         workspace,
         lambda state: _watch(workspace, state),
