@@ -107,6 +107,10 @@ class Controller:
             self._finish_open()
         return publish(self._workspace)
 
+    def close(self) -> None:
+        """Close what it reads; all that it decided is in the store."""
+        self._watch.close()
+
     @property
     def scorer(self) -> Scorer:
         """How losses are computed: known once there is a model."""

@@ -42,7 +42,9 @@ def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
 
     try:
         with lease(workspace.path(workspace.settings.storage.lease)):
-            run_controller(workspace, build_controller(workspace, training_time=ready, report=report), clock)
+            controller = build_controller(workspace, training_time=ready, report=report)
+            with contextlib.closing(controller):
+                run_controller(workspace, controller, clock)
     finally:
         workspace.close()
 

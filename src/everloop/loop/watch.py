@@ -112,6 +112,10 @@ class Watch:
                 self._reference = {run: {c.name: arrays[f"input:{c.name}"] for c in model.manifest.inputs}}
         return self._reference[run]
 
+    def close(self) -> None:
+        """Close the journal's reader."""
+        self._reader.close()
+
     @property
     def label_coverage(self) -> float:
         return self._join.label_coverage

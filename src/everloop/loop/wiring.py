@@ -22,6 +22,7 @@ from everloop.loop.workspace import Workspace
 from everloop.pipelines import Engine, LocalExecutor, Progress, fingerprint
 from everloop.rollouts import RolloutRules
 from everloop.settings import Settings, seconds
+from everloop.training import forget_modules
 from everloop.triggers import TriggerState, budget, cooldown, firing, no_rollout
 from everloop.types import as_json
 
@@ -81,6 +82,7 @@ def developer(workspace: Workspace, report: Report) -> Callable[[str, float], De
     """Return what runs the retraining pipeline: the run of an id goes on where it was killed."""
 
     def develop(run: str, decided: float) -> Developed:
+        forget_modules(workspace.folder)
         engine = Engine(
             workspace.store, workspace.artifacts, LocalExecutor(workspace.artifacts), workspace.folder, lambda: decided
         )

@@ -116,8 +116,9 @@ class InProcess:
             self._datatypes = {column.name: column.datatype for column in inputs}
 
     def close(self) -> None:
-        """Close the journal."""
+        """Close the journal, and what the controller reads."""
         self._runner.run(self._journal.close())
+        self._controller.close()
 
 
 def state_folder(project: Path) -> Path:

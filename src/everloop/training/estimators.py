@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from everloop.errors import UsageError, close_match
 
-__all__ = ["build", "load_function", "with_cast"]
+__all__ = ["build", "forget_modules", "load_function", "with_cast"]
 
 
 def load_function(reference: str, folder: Path) -> Callable[..., Any]:
@@ -23,8 +23,9 @@ def load_function(reference: str, folder: Path) -> Callable[..., Any]:
     if not module_name or not name:
         raise UsageError(f"{reference!r} names no function: write it as 'package.module:function'")
     place = str(folder)
-    if place not in sys.path:
-        sys.path.insert(0, place)
+    if sys.path[0] != place:
+        sys.path[:] = [place, *(p for p in sys.path if p != place)]
+    _make_room(module_name.split(".")[0], folder)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -41,6 +42,25 @@ def load_function(reference: str, folder: Path) -> Callable[..., Any]:
             f"{reference!r}: module {module_name!r} has no function {name!r}{close_match(name, dir(module))}"
         )
     return function  # type: ignore[no-any-return]
+
+
+def forget_modules(folder: Path) -> None:
+    """Forget the modules imported from the project's folder: the next use runs the code as it stands there now."""
+    folder = folder.resolve()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_relative_to(folder) and "site-packages" not in Path(file).parts:
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _make_room(name: str, folder: Path) -> None:
+    """Forget another project's package of the same name."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    here = (folder / name).is_dir() or (folder / f"{name}.py").is_file()
+    if file and here and not Path(file).is_relative_to(folder.resolve()):
+        for known in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
+            del sys.modules[known]
 
 
 def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int) -> Any:
