@@ -30,6 +30,9 @@ __all__ = ["lease", "run_controller", "run_project"]
 def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
     """Run the controller of the project in `folder` until SIGTERM or SIGINT; raises `BusyError` beside another one."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     workspace = open_workspace(folder)
     takes = seconds(workspace.settings.replay.training_time)
 
@@ -44,7 +47,7 @@ def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
         with lease(workspace.path(workspace.settings.storage.lease)):
             controller = build_controller(workspace, training_time=ready, report=report)
             with contextlib.closing(controller):
-                run_controller(workspace, controller, clock)
+                run_controller(workspace, controller, clock, stop)
     finally:
         workspace.close()
 
@@ -66,11 +69,10 @@ def lease(path: Path) -> Iterator[None]:
         yield
 
 
-def run_controller(workspace: Workspace, controller: Controller, clock: Literal["wall", "event"]) -> None:
-    """Step until SIGTERM or SIGINT: every second of wall time, or at each clock event."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+def run_controller(
+    workspace: Workspace, controller: Controller, clock: Literal["wall", "event"], stop: threading.Event
+) -> None:
+    """Step until `stop`: every second of wall time, or at each clock event."""
     while not stop.is_set():
         if clock == "wall":
             controller.step(time.time())

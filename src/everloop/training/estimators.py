@@ -6,13 +6,14 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.compose import ColumnTransformer, make_column_selector
-from sklearn.pipeline import Pipeline
 
 from everloop.errors import UsageError, close_match
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 __all__ = ["build", "forget_modules", "load_function", "with_cast"]
 
@@ -85,6 +86,8 @@ def with_cast(estimator: Any) -> Pipeline:
     same questions, and no row can fall on another side of a threshold than it did in training.
     """
     from skl2onnx.sklapi import CastTransformer
+    from sklearn.compose import ColumnTransformer, make_column_selector
+    from sklearn.pipeline import Pipeline
 
     steps = list(estimator.steps) if isinstance(estimator, Pipeline) else [("model", estimator)]
     if len(steps) == 1:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-from sklearn.base import is_classifier
-from sklearn.compose import ColumnTransformer
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import Pipeline
 
 from everloop.errors import ParityError, UsageError
 from everloop.types import Column, Task
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["to_onnx"]
 
@@ -33,6 +31,8 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
     silently wrong (histogram boosting with native categories).
     """
     from skl2onnx import convert_sklearn
+    from sklearn.base import is_classifier
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
     _register_lightgbm()
     _refuse_native_categories(estimator)
@@ -93,6 +93,9 @@ def _tensor_type(column: Column) -> Any:
 
 def _walk(step: Any) -> list[Any]:
     """Return an estimator and all that it is made of."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
     found = [step]
     if isinstance(step, Pipeline):
         children = [s for _, s in step.steps]
@@ -157,5 +160,5 @@ def _rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
 
 
 def _name(estimator: Any) -> str:
-    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     return type(last).__name__
