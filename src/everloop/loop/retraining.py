@@ -16,7 +16,6 @@ from everloop.bundles import Manifest, SigningKey, trusted
 from everloop.checks import Verdict
 from everloop.data import Schema, conform, event_times, infer
 from everloop.data.sources import files, journal
-from everloop.errors import DataError
 from everloop.evaluation import GateEvidence, build_gate, losses, score
 from everloop.inference import Model
 from everloop.journal import Position
@@ -34,8 +33,8 @@ from everloop.training import (
     choose,
     fit_recipe,
     fixed,
-    load_function,
     merge,
+    prepare,
     to_onnx,
 )
 from everloop.types import Column, Task, as_json
@@ -127,13 +126,7 @@ class Signed(msgspec.Struct, frozen=True):
 def collect(where: Where, schema: Schema | None) -> Table:
     """Return the project's rows and the journal's labelled ones, in the order of time; freeze the schema once."""
     folder = Path(where.folder)
-    raw = files.read(where.source, folder)
-    if where.features:
-        prepared = load_function(where.features, folder)(raw)
-        if not isinstance(prepared, pd.DataFrame):
-            raise DataError(f"{where.features!r} returned {type(prepared).__name__}: a DataFrame is needed")
-    else:
-        prepared = raw
+    prepared = prepare(where.features, folder, files.read(where.source, folder))
     schema = schema or infer(prepared, target=where.target, time=where.time, task=where.task)
     rows = conform(prepared, schema)
     served = journal.labelled(Path(where.journal), schema, where.until, where.journal_end)

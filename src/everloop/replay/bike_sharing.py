@@ -92,7 +92,7 @@ def simulate(seed: int = 7, hours: int = 17_544) -> pd.DataFrame:
 
 
 def _calendar(moments: pd.DatetimeIndex) -> pd.DataFrame:
-    weekday = (moments.dayofweek + 1) % 7  # 0 is Sunday, as in the real file
+    weekday = (moments.day_of_week + 1) % 7  # 0 is Sunday, as in the real file
     holiday = ((moments.month * 100 + moments.day).isin([101, 704, 1111, 1225])).astype(int)
     return pd.DataFrame(
         {
@@ -111,7 +111,7 @@ def _calendar(moments: pd.DatetimeIndex) -> pd.DataFrame:
 def _weather(rng: np.random.Generator, moments: pd.DatetimeIndex) -> dict[str, np.ndarray]:
     n = len(moments)
     slow = np.convolve(rng.normal(size=n + 71), np.ones(72) / np.sqrt(72), "valid")
-    year = np.cos(2 * np.pi * (moments.dayofyear.to_numpy() - 200) / 365.25)
+    year = np.cos(2 * np.pi * (moments.day_of_year.to_numpy() - 200) / 365.25)
     day = np.cos(2 * np.pi * (moments.hour.to_numpy() - 15) / 24)
     temp = np.clip(0.5 + 0.25 * year + 0.07 * day + 0.06 * slow, 0.02, 1.0)
     wet = np.convolve(rng.normal(size=n + 11), np.ones(12) / np.sqrt(12), "valid")

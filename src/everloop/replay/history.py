@@ -14,7 +14,7 @@ from everloop.data import Schema, conform, event_times, infer
 from everloop.data.sources import files
 from everloop.errors import DataError
 from everloop.settings import Settings
-from everloop.training import forget_modules, load_function
+from everloop.training import forget_modules, prepare
 
 __all__ = ["History", "load_history"]
 
@@ -49,7 +49,7 @@ def load_history(folder: Path, settings: Settings, source: str | None = None, ro
     """Return the history of `source` (default: the project's own), its first `rows`, cut at `[replay] start`."""
     raw = files.read(source or settings.data.source, folder)[:rows]
     forget_modules(folder)
-    prepared = load_function(settings.training.features, folder)(raw) if settings.training.features else raw
+    prepared = prepare(settings.training.features, folder, raw)
     schema = infer(prepared, target=settings.data.target, time=settings.data.time, task=settings.data.task)
     table = conform(prepared, schema)
     if not table.index.isin(raw.index).all():

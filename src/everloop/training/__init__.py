@@ -1,6 +1,6 @@
 """From rows to a graph: the estimator a project names, what it is trained on, its export and parity."""
 
-from everloop.training.estimators import build, forget_modules, load_function
+from everloop.training.estimators import build, forget_modules, load_function, prepare
 from everloop.training.export import to_onnx
 from everloop.training.parity import check_parity
 from everloop.training.team import TIME_INDEX, GraphPart, merge
@@ -23,5 +23,6 @@ __all__ = [
     "forget_modules",
     "load_function",
     "merge",
+    "prepare",
     "to_onnx",
 ]

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from everloop.errors import UsageError, close_match
+from everloop.errors import DataError, UsageError, close_match
 
 if TYPE_CHECKING:
+    import pandas as pd
     from sklearn.pipeline import Pipeline
 
-__all__ = ["build", "forget_modules", "load_function", "with_cast"]
+__all__ = ["build", "forget_modules", "load_function", "prepare", "with_cast"]
 
 
 def load_function(reference: str, folder: Path) -> Callable[..., Any]:
@@ -77,6 +78,25 @@ def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int
         k: seed for k, v in estimator.get_params(deep=True).items() if k.endswith("random_state") and v is None
     }
     return with_cast(estimator.set_params(**open_seeds))
+
+
+def prepare(reference: str | None, folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as the project's features function turns them; without one, as they are.
+
+    Raises `DataError` when the function fails on them or returns something else than a DataFrame.
+    """
+    if reference is None:
+        return rows
+    function = load_function(reference, folder)
+    try:
+        prepared = function(rows)
+    except Exception as error:
+        missing = isinstance(error, KeyError)
+        told = f"there is no column {error}" if missing else f"{type(error).__name__}: {error}"
+        raise DataError(f"{reference!r} failed on the rows: {told}") from error
+    if type(prepared).__name__ != "DataFrame":
+        raise DataError(f"{reference!r} returned {type(prepared).__name__}: a DataFrame is needed")
+    return prepared  # type: ignore[no-any-return]
 
 
 def with_cast(estimator: Any) -> Pipeline:

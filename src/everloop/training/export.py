@@ -57,6 +57,9 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
     outputs = ["prediction"] if task == "regression" else ["label", "probability"]
     _rename_outputs(model, outputs)
     model.doc_string, model.producer_name, model.producer_version = "", "everloop", ""
+    opsets = sorted(model.opset_import, key=lambda opset: opset.domain)  # the converter's order changes by process
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     return bytes(model.SerializeToString(deterministic=True))
 
 

@@ -1,0 +1,163 @@
+"""The command line as a person meets it: exit codes, one sentence an error, JSON alone on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from tests.projects import write_project
+
+from everloop import store as tables
+from everloop.cli import main
+from everloop.loop.commands import CLOCK, post, result
+from everloop.loop.workspace import open_workspace
+from everloop.store import Store
+from everloop.types import Event
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["everloop", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        told = capfd.readouterr()
+        return int(stopped.value.code or 0), told.out, told.err
+
+    return call
+
+
+def test_help_names_the_verbs_and_imports_little() -> None:
+    code = "import sys; sys.argv = ['everloop', '--help']\nimport everloop.cli, atexit\n"
+    code += "atexit.register(lambda: print(sorted({'pandas', 'sklearn', 'numpy', 'sqlalchemy'} & set(sys.modules))))\n"
+    code += "everloop.cli.main()"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert all(verb in told for verb in ("demo", "backtest", "serve", "controller"))
+    assert told.strip().endswith("[]")
+
+
+def test_a_backtest_prints_json_alone_on_stdout(run: Run, tmp_path: Path) -> None:
+    write_project(tmp_path / "project", days=40, change=25)
+    code, out, err = run(
+        "backtest", "--project", str(tmp_path / "project"), "--out", str(tmp_path / "out"), "--json", "--no-schedules"
+    )
+    assert code == 0
+    summary = json.loads(out)
+    assert set(summary["rmse"]) == {"frozen", "loop"}
+    assert "replaying" in err
+
+
+def test_a_backtest_prints_a_table(run: Run, tmp_path: Path) -> None:
+    write_project(tmp_path / "project", days=40, change=25)
+    code, out, _ = run(
+        "backtest", "--project", str(tmp_path / "project"), "--out", str(tmp_path / "out"), "--no-schedules"
+    )
+    assert code == 0
+    assert "frozen" in out
+    assert str(tmp_path / "out" / "report.html") in out.replace("\n", "")
+
+
+def test_a_folder_that_is_no_project(run: Run, tmp_path: Path) -> None:
+    for verb in ("backtest", "serve", "controller"):
+        code, out, err = run(verb, "--project", str(tmp_path))
+        assert (code, out) == (2, "")
+        assert (
+            err.strip().splitlines()[-1]
+            == f"error: {tmp_path}: not a project: there is no everloop.toml in this folder"
+        )
+
+
+def test_a_wrong_key_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    text = (folder / "everloop.toml").read_text()
+    (folder / "everloop.toml").write_text(text.replace("horizon", "horizn"))
+    code, _, err = run("backtest", "--project", str(folder))
+    assert code == 2
+    assert err.strip().endswith("everloop.toml:13: unknown key 'horizn' in [training] (did you mean 'horizon'?)")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "sentence"),
+    [
+        (lambda p: p.write_text(p.read_text() + "1,2,3,4,5,6,7,8\n"), "cannot be read: "),
+        (lambda p: p.write_text(p.read_text().replace("time,a", "when,a", 1)), "[data] time = 'time': no such column"),
+        (lambda p: p.write_text(""), "the file is empty"),
+        (lambda p: p.unlink(), "no file matches"),
+        (lambda p: p.write_bytes(b"\xff\xfe\x00\x01" * 50), "cannot be read: "),
+    ],
+    ids=["broken line", "missing column", "empty", "none", "no text"],
+)
+def test_data_that_cannot_be_used(run: Run, tmp_path: Path, break_it: Callable[[Path], object], sentence: str) -> None:
+    folder = write_project(tmp_path / "project")
+    break_it(folder / "data" / "history.csv")
+    code, out, err = run("backtest", "--project", str(folder), "--out", str(tmp_path / "out"))
+    assert (code, out) == (1, "")
+    assert sentence in err.strip().splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_demo_without_its_file(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("demo", "--data", str(tmp_path / "none.csv"), "--out", str(tmp_path / "out"))
+    assert (code, out) == (1, "")
+    assert err.strip().endswith(f"error: --data: there is no file {tmp_path / 'none.csv'}")
+
+
+def test_a_demo_on_another_kind_of_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
+    code, out, err = run("demo", "--data", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "out"))
+    assert (code, out) == (1, "")
+    assert "dteday" in err.strip().splitlines()[-1]
+
+
+def test_a_port_in_use(run: Run, tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    open_workspace(folder).close()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        code, _, err = run("serve", "--project", str(folder), "--port", port)
+    assert code == 3
+    assert f"port {port}" in err
+
+
+def test_listening_to_others_needs_a_token(run: Run, tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    code, _, err = run("serve", "--project", str(folder), "--host", "0.0.0.0")
+    assert code == 2
+    assert "give a token with --token-file" in err
+
+
+def test_a_full_disk_stops_the_controller_and_space_lets_it_go_on(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    (folder / ".everloop").mkdir()
+    store = Store(f"sqlite:///{folder / '.everloop' / 'store.db'}")
+    post(store, Event("clock-1", CLOCK, "test", 1_707_000_000.0))
+    command = [sys.executable, "-m", "everloop.cli", "controller", "--project", str(folder), "--clock", "event"]
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    full = subprocess.run(command, preexec_fn=no_room, capture_output=True, text=True, timeout=120, check=False)
+    assert full.returncode == 3
+    assert full.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in full.stderr
+    roomy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while (outcome := result(store, "clock-1")) is None:
+        assert roomy.poll() is None, roomy.stderr and roomy.stderr.read()
+    roomy.terminate()
+    roomy.communicate(timeout=60)
+    assert outcome == {"generation": 1}
+    assert [v["id"] for v in store.rows(sa.select(tables.model_version))] == ["v1"]
+    assert not [p for p in os.listdir(folder / ".everloop" / "bundles") if "partial" in p]
+    store.close()
