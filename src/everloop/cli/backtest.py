@@ -22,7 +22,8 @@ def backtest(
     from everloop.replay.backtest import run_backtest
 
     with Bar() as bar:
-        summary = run_backtest(project, data, out, schedules=schedules, on_stage=bar.part, on_progress=bar.progress)
+        source = str(Path(data).absolute()) if data else None
+        summary = run_backtest(project, source, out, schedules=schedules, on_stage=bar.part, on_progress=bar.progress)
     if json:
         show_json(summary)
         return

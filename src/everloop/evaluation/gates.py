@@ -86,6 +86,8 @@ def _beats_champion() -> Check[GateEvidence]:
             "blocks": len(gain),
         }
         told = f"loss {numbers['candidate']:.4g} against the champion's {numbers['champion']:.4g} on {len(gain)} blocks"
-        return Verdict(name, "pass" if effect + BEYOND_DOUBT * error > 0 else "fail", told, numbers)
+        if effect <= 0 < effect + BEYOND_DOUBT * error:
+            return Verdict(name, "pass", f"{told}, not worse beyond doubt", numbers)
+        return Verdict(name, "pass" if effect > 0 else "fail", told, numbers)
 
     return Check(name, judge)

@@ -13,13 +13,14 @@ __all__ = ["Usage"]
 
 
 class Usage:
-    """Counts from `with` to its end: `wall_seconds`, `cpu_seconds` of all finished children too, `peak_memory_mib`.
+    """Measures `wall_seconds` and `peak_memory_mib` from `with` on, `cpu_seconds` since this process started.
 
-    Memory is the sum of the resident sets, sampled four times a second: shared pages count in each process.
+    CPU seconds include imports and all finished children. Memory is the sum of the resident sets, sampled four
+    times a second: shared pages count in each process.
     """
 
     def __enter__(self) -> Usage:
-        self._begun, self._cpu, self._peak = time.monotonic(), _cpu(), 0.0
+        self._begun, self._peak = time.monotonic(), 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="usage", daemon=True)
         self._thread.start()
@@ -33,7 +34,7 @@ class Usage:
         """Return the three figures as of now."""
         return {
             "wall_seconds": round(time.monotonic() - self._begun, 2),
-            "cpu_seconds": round(_cpu() - self._cpu, 2),
+            "cpu_seconds": round(_cpu(), 2),
             "peak_memory_mib": round(self._peak / 2**20, 1),
         }
 
