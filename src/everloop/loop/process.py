@@ -17,6 +17,7 @@ from typing import Literal
 from everloop.errors import BusyError
 from everloop.loop.commands import CLOCK, finish, waiting
 from everloop.loop.controller import Controller
+from everloop.loop.story import Story
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, open_workspace
 from everloop.pipelines import Progress
@@ -73,12 +74,14 @@ def run_controller(
     workspace: Workspace, controller: Controller, clock: Literal["wall", "event"], stop: threading.Event
 ) -> None:
     """Step until `stop`: every second of wall time, or at each clock event."""
+    story = Story(workspace.store)
     while not stop.is_set():
         if clock == "wall":
             controller.step(time.time())
-            stop.wait(1.0)
-            continue
-        for event in waiting(workspace.store, CLOCK):
-            plan = controller.step(event.time)
-            finish(workspace.store, event.id, {"generation": plan.generation if plan else 0})
-        stop.wait(0.02)
+        else:
+            for event in waiting(workspace.store, CLOCK):
+                plan = controller.step(event.time)
+                finish(workspace.store, event.id, {"generation": plan.generation if plan else 0})
+        for line in story.news():
+            _log.info("%-9s %s", line.kind, line.text)
+        stop.wait(1.0 if clock == "wall" else 0.02)

@@ -22,10 +22,11 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Story:
-    """Reads the outbox from where it stood; each call of `news` returns what came since the last."""
+    """Reads the outbox from where it stands now; each call of `news` returns what came since the last."""
 
     def __init__(self, target: Store) -> None:
-        self._store, self._last = target, 0
+        self._store = target
+        self._last = target.rows(sa.select(sa.func.max(store.outbox.c.id).label("last")))[0]["last"] or 0
 
     def news(self) -> list[Line]:
         """Return the lines of all events since the last call, oldest first."""
