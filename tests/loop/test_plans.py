@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ PASSED = Verdict("gate", "pass", "good")
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
     folder = write_project(tmp_path / "project")
     workspace = Workspace(folder, load(folder))
     with workspace.store.begin() as connection:
@@ -27,7 +28,8 @@ def workspace(tmp_path: Path) -> Workspace:
                 connection, model="toy", bundle=f"bundles/{number}", sha256=f"{number}", run=f"run-{number}",
                 data_version="data-1", window={}, metrics={}, commit=None, verdict=PASSED, time=1.0,
             )  # fmt: skip
-    return workspace
+    yield workspace
+    workspace.close()
 
 
 def serve(workspace: Workspace, version: str) -> None:

@@ -55,7 +55,8 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(f"{_name(estimator)} cannot be exported to ONNX: {reason}") from error
     outputs = ["prediction"] if task == "regression" else ["label", "probability"]
-    _rename_outputs(model, outputs)
+    _rename(model, model.graph.input, [c.name for c in inputs])  # the converter changes names such as `a-b`
+    _rename(model, model.graph.output, outputs)
     model.doc_string, model.producer_name, model.producer_version = "", "everloop", ""
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)  # the converter's order changes by process
     del model.opset_import[:]
@@ -150,16 +151,16 @@ def _register_lightgbm() -> None:
     )  # fmt: skip
 
 
-def _rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
-    """Give the graph's outputs their conventional names, wherever its nodes mention them."""
-    renamed = {output.name: name for output, name in zip(model.graph.output, names, strict=True)}
+def _rename(model: onnx.ModelProto, values: Any, names: Sequence[str]) -> None:
+    """Give the graph's inputs or outputs these names, wherever its nodes mention them."""
+    renamed = {value.name: name for value, name in zip(values, names, strict=True)}
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = renamed.get(name, name)
         for place, name in enumerate(node.output):
             node.output[place] = renamed.get(name, name)
-    for output in model.graph.output:
-        output.name = renamed[output.name]
+    for value in values:
+        value.name = renamed[value.name]
 
 
 def _name(estimator: Any) -> str:
