@@ -153,8 +153,7 @@ def test_what_is_not_committed_is_not_read(open_store: OpenStore) -> None:
     assert names(reader) == ["a"]
 
 
-def test_reading_sees_one_snapshot(request: pytest.FixtureRequest, open_store: OpenStore, url: str) -> None:
-    expect_failure_on_postgresql(request, url, "Store.read leaves PostgreSQL at READ COMMITTED")
+def test_reading_sees_one_snapshot(open_store: OpenStore) -> None:
     writer, reader = open_store(), open_store()
     count = sa.select(sa.func.count()).select_from(tables.state)
     with reader.read() as connection:
@@ -164,8 +163,7 @@ def test_reading_sees_one_snapshot(request: pytest.FixtureRequest, open_store: O
         assert connection.execute(count).scalar() == before
 
 
-def test_a_writer_waits_for_the_one_before_it(request: pytest.FixtureRequest, open_store: OpenStore, url: str) -> None:
-    expect_failure_on_postgresql(request, url, "Store.begin takes no lock on PostgreSQL")
+def test_a_writer_waits_for_the_one_before_it(open_store: OpenStore) -> None:
     first, *others = (open_store() for _ in range(4))
     with first.begin() as connection:
         add_state(connection, "counter", 0)
@@ -283,8 +281,3 @@ def test_a_server_out_of_reach_is_named_without_its_password() -> None:
         Store("postgresql://everloop:secret@127.0.0.1:1/everloop")
     assert "127.0.0.1:1/everloop" in str(caught.value)
     assert "secret" not in str(caught.value)
-
-
-def expect_failure_on_postgresql(request: pytest.FixtureRequest, url: str, reason: str) -> None:
-    if url.startswith("postgresql"):
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
+WRITER = 0x65766572  # PostgreSQL's advisory lock that a writer holds until its transaction ends
 _metadata = sa.MetaData()
 
 
@@ -191,25 +192,41 @@ class Store:
 
     def __init__(self, url: str, folder: Path = Path()) -> None:
         """Open (and create where new) the database; a relative SQLite path lies in `folder`."""
-        self.url = _absolute(url, folder)
         try:
+            self.url = _absolute(url, folder)
             self._engine = _engine(self.url)
-            with self.begin() as connection:
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreError(f"the store {url.partition('@')[2] or url} cannot be opened: {_reason(error)}") from error
+        except ModuleNotFoundError as error:
+            raise StoreError(f"the store needs {error.name!r}: install everloop[postgresql]") from error
+        try:
+            with self._transaction() as connection:
                 _metadata.create_all(connection)
                 _check_schema(connection)
         except sa.exc.SQLAlchemyError as error:
+            self._engine.dispose()
             raise StoreError(f"the store {_safe(self.url)} cannot be opened: {_reason(error)}") from error
+        except StoreError:
+            self._engine.dispose()
+            raise
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[Connection]:
         """One transaction with the write lock from its start: all of it is stored, or none."""
         try:
-            with self._engine.begin() as connection:
-                if self._engine.dialect.name == "sqlite":
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+            with self._transaction() as connection:
                 yield connection
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
             raise StoreError(f"the store {_safe(self.url)} did not take the change: {_reason(error)}") from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            if self._engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER})
+            yield connection
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -218,8 +235,10 @@ class Store:
             with self._engine.connect() as connection:
                 if self._engine.dialect.name == "sqlite":
                     connection.exec_driver_sql("BEGIN")
+                else:
+                    connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
                 yield connection
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
             raise StoreError(f"the store {_safe(self.url)} cannot be read: {_reason(error)}") from error
 
     def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:

@@ -34,12 +34,19 @@ class Writer:
         except OSError as error:
             raise JournalError(f"the journal {folder} cannot be opened: {error.strerror}") from error
         self._claim()
+        self._torn = False
         known = segments(folder)
         self._segment = known[-1] if known else 1
-        self._size = repair(path_of(folder, self._segment)) if known else 0
-        line = last_line(folder)
-        self._number = decode(line, folder).number if line else 0
-        self._open()
+        try:
+            self._size = repair(path_of(folder, self._segment)) if known else 0
+            line = last_line(folder)
+            self._number = decode(line, folder).number if line else 0
+            self._file = self._open(self._segment)
+        except (OSError, JournalError) as error:
+            os.close(self._lock)
+            if isinstance(error, JournalError):
+                raise
+            raise JournalError(f"the journal {folder} cannot be opened: {error.strerror}") from error
 
     def append(self, kind: str, id: str, time: float, payload: bytes) -> None:
         """Queue one record; it is acknowledged by the `flush` that follows."""
@@ -58,18 +65,21 @@ class Writer:
         """Write records that were taken; one call at a time, in the order in which they were taken."""
         if not entries:
             return
-        if self._size >= self._limit:
-            self._rotate()
         data = b"".join(encode(self._number + n, *entry) for n, entry in enumerate(entries, 1))
         try:
+            if self._torn:
+                self._mend()
+            if self._size >= self._limit:
+                self._rotate()
             written = os.write(self._file, data)
             if written != len(data):
                 raise OSError(28, f"only {written} of {len(data)} bytes were taken")
             if self.mode == "durable":
                 os.fdatasync(self._file)
         except OSError as error:
+            self._torn = True
             with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._size)
+                self._mend()
             reason = f"the journal {self.folder} cannot be written: {error.strerror or error}"
             raise JournalError(f"{reason}; free space, then send the request again") from error
         self._size += len(data)
@@ -97,15 +107,26 @@ class Writer:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
 
-    def _open(self) -> None:
-        path = path_of(self.folder, self._segment)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        folder = os.open(self.folder, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+    def _mend(self) -> None:
+        """Take back what a failed write left; until that succeeds nothing more is written."""
+        os.ftruncate(self._file, self._size)
+        self._torn = False
+
+    def _open(self, segment: int) -> int:
+        file = os.open(path_of(self.folder, segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError:
+            os.close(file)
+            raise
+        return file
 
     def _rotate(self) -> None:
         os.fdatasync(self._file)
+        file = self._open(self._segment + 1)
         os.close(self._file)
-        self._segment, self._size = self._segment + 1, 0
-        self._open()
+        self._file, self._segment, self._size = file, self._segment + 1, 0
