@@ -52,7 +52,8 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes], key: Sig
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     signature = Signature(key.public.id, base64.b64encode(key.sign(content)).decode())
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    for left in folder.parent.glob(f".{folder.name}.*.partial"):  # by an attempt that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
         for name, data in {**files, MANIFEST: content, SIGNATURE: msgspec.json.encode(signature)}.items():
             _write(partial / name, data)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from datetime import date, timedelta
+from numbers import Number
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -12,9 +15,13 @@ from numpy.typing import NDArray
 from everloop.errors import DataError, close_match
 from everloop.types import Column, Task
 
-__all__ = ["Schema", "conform", "event_times", "infer"]
+__all__ = ["Schema", "conform", "event_times", "infer", "label"]
 
 CLASSES, CATEGORIES, CATEGORY_SHARE = 20, 100, 0.2
+LATEST = 253402300800.0  # the year 10000: milliseconds taken for seconds lie far behind it
+Kind = Literal["bool", "number", "text"]
+_TIMES = (date, timedelta, np.datetime64, np.timedelta64)
+_CLASS_DTYPES: dict[Kind, Literal["bool", "int64", "string"]] = {"bool": "bool", "number": "int64", "text": "string"}
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -34,124 +41,200 @@ class Schema(msgspec.Struct, frozen=True):
 def infer(frame: pd.DataFrame, *, target: str, time: str, task: Task | None = None) -> Schema:
     """Return the schema that a table shows; raises `DataError` naming what cannot be used.
 
-    Numbers become float64, booleans bool, text a categorical string where it repeats (at most 100
-    values, in less than a fifth of the rows), else text. Without `task`, a target of text, booleans or
-    at most 20 whole numbers is a class.
+    Numbers become float64, and so do booleans of which some are missing; other booleans stay bool. Text
+    becomes a categorical string where it repeats (at most 100 values, in less than a fifth of the rows),
+    else text; a missing text is the empty one. Without `task`, a target of text, booleans or at most 20
+    whole numbers is a class.
     """
+    known = [str(c) for c in frame.columns]
     for name, role in ((target, "target"), (time, "time")):
         if name not in frame.columns:
-            known = [str(c) for c in frame.columns]
             raise DataError(f"[data] {role} = {name!r}: no such column{close_match(name, known)}")
+    if twice := [name for name in known if known.count(name) > 1]:
+        raise DataError(f"column {twice[0]!r} comes twice: the features function must give each its own name")
     inputs = tuple(_column(frame[name], str(name)) for name in frame.columns if name not in (target, time))
     if not inputs:
         raise DataError(f"no input column besides {target!r} and {time!r}")
     answers = frame[target]
     if answers.isna().any():
         raise DataError(f"column {target!r} (the target) is missing in {_rows(answers.isna())}")
-    task = task or _task(answers)
+    kind = _kind(answers, target)
+    task = task or _task(answers, target, kind)
     if task == "classification":
-        classes = _classes(answers)
-        kind = Column(target, _class_dtype(classes[0]), "categorical", categories=classes)
-        return Schema(inputs, kind, time, task, classes)
-    if not pd.api.types.is_numeric_dtype(answers):
+        classes = _classes(answers, target, kind)
+        return Schema(
+            inputs, Column(target, _CLASS_DTYPES[kind], "categorical", categories=classes), time, task, classes
+        )
+    if kind == "text":
         raise DataError(f"column {target!r} is text: set [data] task = 'classification'")
-    return Schema(inputs, _column(answers.astype(float), target), time, task)
+    return Schema(inputs, _column(_numbers(answers, target), target), time, task)
 
 
 def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Return the rows as the schema has them, sorted by time; raises `DataError` naming column, reason and rows.
 
     Missing numbers and unseen categories are left to the model; a missing column, text where a number
-    belongs, an unknown class and a missing or unreadable time are not.
+    belongs, an unknown class and a missing or unreadable time are not. A file's rows and the same rows out
+    of the journal give the same table: times to the microsecond, missing text as the empty one.
     """
     wanted = [schema.time, *schema.names, schema.target.name]
     if missing := [name for name in wanted if name not in frame.columns]:
         known = [str(c) for c in frame.columns]
         raise DataError(f"column {missing[0]!r} is missing{close_match(missing[0], known)}")
     table = {schema.time: _times(frame[schema.time], schema.time)}
-    for column in (*schema.inputs, schema.target):
+    for column in schema.inputs:
         table[column.name] = _coerce(frame[column.name], column)
-    _check_target(table[schema.target.name], schema)
+    table[schema.target.name] = _targets(frame[schema.target.name], schema)
     result = pd.DataFrame(table, index=frame.index)
     return result.sort_values(schema.time, kind="stable")
 
 
 def event_times(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
     """Return a time column as seconds since 1970."""
-    stamps = frame[column].dt.as_unit("ns").astype("int64").to_numpy()
-    times: NDArray[np.float64] = stamps / 1e9
+    stamps = frame[column].dt.as_unit("us").astype("int64").to_numpy()
+    times: NDArray[np.float64] = stamps / 1e6  # as exact as a float is; nanoseconds would be rounded twice
     return times
+
+
+def label(value: Any, schema: Schema) -> str | int | bool | float | None:
+    """Return an observed value as the target holds it; None for what is no number, or none of the classes.
+
+    A class may be sent as itself or as its text: `1`, `1.0`, `true` and `"1"` are all the class 1.
+    """
+    if schema.task == "regression":
+        usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return float(value) if usable else None
+    for known in schema.classes:
+        if value == known or _text(value).lower() == str(known).lower():
+            return known
+    return None
 
 
 def _column(values: pd.Series[Any], name: str) -> Column:
     if values.isna().all():
         raise DataError(f"column {name!r} holds no value: drop it in the features function")
-    if pd.api.types.is_bool_dtype(values):
+    kind = _kind(values, name)
+    if kind == "bool" and not values.isna().any():
         return Column(name, "bool")
-    if pd.api.types.is_numeric_dtype(values):
-        return Column(name, "float64", minimum=float(values.min()), maximum=float(values.max()))
-    if pd.api.types.is_datetime64_any_dtype(values):
-        raise DataError(f"column {name!r} is a time: only [data] time may be one; derive numbers from it")
-    distinct = sorted({str(v) for v in values.dropna().unique()})
+    if kind != "text":
+        numbers = _numbers(values, name)
+        return Column(name, "float64", minimum=float(numbers.min()), maximum=float(numbers.max()))
+    distinct = sorted({_text(v) for v in values.unique()})
     if len(distinct) <= CATEGORIES and len(distinct) < max(2, CATEGORY_SHARE * len(values)):
         return Column(name, "string", "categorical", categories=tuple(distinct))
     return Column(name, "string", "text")
 
 
-def _task(answers: pd.Series[Any]) -> Task:
-    if pd.api.types.is_bool_dtype(answers) or not pd.api.types.is_numeric_dtype(answers):
-        return "classification"
-    whole = bool((answers == answers.round()).all())
-    return "classification" if whole and answers.nunique() <= CLASSES else "regression"
+def _kind(values: pd.Series[Any], name: str) -> Kind:
+    """Return what a column's values are, whatever pandas keeps them in."""
+    types: set[type] = {values.dtype.type}
+    if values.dtype == object:
+        types = {type(v) for v in values[values.notna()]}
+    elif isinstance(values.dtype, pd.CategoricalDtype):
+        return "text"
+    if any(issubclass(t, _TIMES) for t in types):
+        raise DataError(f"column {name!r} is a time: only [data] time may be one; derive numbers from it")
+    if wrong := [t.__name__ for t in types if issubclass(t, list | dict | set | tuple | np.ndarray | bytes | complex)]:
+        raise DataError(f"column {name!r} holds a {wrong[0]}: turn it into numbers or text in the features function")
+    if all(issubclass(t, bool | np.bool_) for t in types):
+        return "bool"
+    return "number" if all(issubclass(t, Number | np.bool_) for t in types) else "text"
 
 
-def _classes(answers: pd.Series[Any]) -> tuple[str | int | bool, ...]:
-    if pd.api.types.is_bool_dtype(answers):
-        return (False, True)
-    if pd.api.types.is_numeric_dtype(answers):
-        if not bool((answers == answers.round()).all()):
+def _task(answers: pd.Series[Any], name: str, kind: Kind) -> Task:
+    if kind == "number":
+        numbers = _numbers(answers, name)
+        return (
+            "classification"
+            if bool((numbers == numbers.round()).all()) and numbers.nunique() <= CLASSES
+            else "regression"
+        )
+    if kind == "text" and answers.nunique() > CATEGORIES:
+        raise DataError(
+            f"column {name!r} (the target) holds {answers.nunique()} different texts, such as "
+            f"{str(answers.max())[:40]!r}: correct them, or set [data] task = 'classification'"
+        )
+    return "classification"
+
+
+def _classes(answers: pd.Series[Any], name: str, kind: Kind) -> tuple[str | int | bool, ...]:
+    if kind == "bool":
+        found: set[Any] = {bool(v) for v in answers.unique()}
+    elif kind == "text":
+        found = {_text(v) for v in answers.unique()}
+    else:
+        numbers = _numbers(answers, name)
+        if not bool((numbers == numbers.round()).all()):
             raise DataError("[data] task = 'classification', but the target holds fractions")
-        return tuple(sorted(int(v) for v in answers.unique()))
-    return tuple(sorted({str(v) for v in answers.unique()}))
-
-
-def _class_dtype(example: str | int | bool) -> Any:
-    return {bool: "bool", int: "int64", str: "string"}[type(example)]
+        found = {int(v) for v in numbers.unique()}
+    if len(found) < 2:
+        raise DataError(
+            f"column {name!r} (the target) holds one class only, {next(iter(found))!r}: there is nothing to tell apart"
+        )
+    return tuple(sorted(found))
 
 
 def _coerce(values: pd.Series[Any], column: Column) -> pd.Series[Any]:
     if column.dtype == "string":
-        return values.map(lambda v: "" if pd.isna(v) else str(v)).astype(object)
-    if column.dtype == "bool":
-        wrong = ~values.map(lambda v: isinstance(v, bool | np.bool_) or v in (0, 1))
-        if wrong.any():
-            raise DataError(f"column {column.name!r} is not true or false in {_rows(wrong)}")
-        return values.astype(bool)
-    numbers = pd.to_numeric(values, errors="coerce")
-    wrong = numbers.isna() & values.notna()
+        return values.astype(object).map(_text).astype(object)
+    numbers = _numbers(values, column.name)
+    if column.dtype == "float64":
+        return numbers.astype("float64")
+    wrong = ~numbers.isin((0, 1))
     if wrong.any():
-        example = str(values[wrong].iloc[0])[:40]
-        raise DataError(f"column {column.name!r} is not a number in {_rows(wrong)}: {example!r}")
-    return numbers.astype("int64" if column.dtype == "int64" and not numbers.isna().any() else "float64")
+        raise DataError(f"column {column.name!r} is not true or false in {_rows(wrong)}: {_example(values, wrong)}")
+    return numbers.astype(bool)
+
+
+def _numbers(values: pd.Series[Any], name: str) -> pd.Series[Any]:
+    """Return finite numbers: whole ones keep every digit, missing ones are NaN."""
+    numbers: pd.Series[Any] = pd.to_numeric(values.astype(object), errors="coerce")
+    wrong = (numbers.isna() & values.notna()) | numbers.isin((np.inf, -np.inf))
+    if wrong.any():
+        raise DataError(f"column {name!r} is not a number in {_rows(wrong)}: {_example(values, wrong)}")
+    return numbers
+
+
+def _text(value: Any) -> str:
+    """Return the text of a category: nothing for a missing one, `7` for the 7.0 that a gap makes of 7."""
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _times(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     if pd.api.types.is_numeric_dtype(values):
-        return pd.to_datetime(values, unit="s", utc=True)
-    times = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601" if values.dtype == object else None)
+        seconds = pd.to_numeric(values, errors="coerce").astype("float64")
+        readable = seconds.where(seconds.abs() < LATEST)
+        times = pd.to_datetime((readable * 1e6).round(), unit="us", utc=True)
+    else:
+        form = None if pd.api.types.is_datetime64_any_dtype(values) else "ISO8601"
+        times = pd.to_datetime(values, utc=True, errors="coerce", format=form)
     if times.isna().any():
-        example = str(values[times.isna()].iloc[0])[:40]
-        raise DataError(f"column {name!r} is no time in {_rows(times.isna())}: {example!r}")
-    return times
+        raise DataError(f"column {name!r} is no time in {_rows(times.isna())}: {_example(values, times.isna())}")
+    return times.dt.as_unit("us")
 
 
-def _check_target(values: pd.Series[Any], schema: Schema) -> None:
+def _targets(values: pd.Series[Any], schema: Schema) -> pd.Series[Any]:
+    name = schema.target.name
     missing = values.isna()
     if missing.any():
-        raise DataError(f"column {schema.target.name!r} (the target) is missing in {_rows(missing)}")
-    if schema.classes and (unknown := ~values.isin(schema.classes)).any():
-        example = str(values[unknown].iloc[0])[:40]
-        raise DataError(f"column {schema.target.name!r} holds the unknown class {example!r} in {_rows(unknown)}")
+        raise DataError(f"column {name!r} (the target) is missing in {_rows(missing)}")
+    if schema.task == "regression":
+        return _coerce(values, schema.target)
+    known = {value: label(value, schema) for value in values.unique()}
+    unknown = values.map(lambda v: known[v] is None)
+    if unknown.any():
+        told = f"holds the unknown class {_example(values, unknown)} in {_rows(unknown)}"
+        raise DataError(f"column {name!r} {told}")
+    dtype: Any = {"bool": bool, "int64": "int64", "string": object}[schema.target.dtype]
+    return values.astype(object).map(known).astype(dtype)
+
+
+def _example(values: pd.Series[Any], mask: pd.Series[bool]) -> str:
+    return repr(str(values[mask].iloc[0])[:40])
 
 
 def _rows(mask: pd.Series[bool]) -> str:
