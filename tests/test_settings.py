@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from everloop.errors import SettingsError
-from everloop.settings import load, parse, seconds
+from everloop.settings import load, parse, place, seconds, size
 
 SMALL = """\
 [project]
@@ -62,3 +62,30 @@ def test_broken_toml_and_a_folder_without_a_project(tmp_path: Path) -> None:
 
 def test_durations() -> None:
     assert [seconds(t) for t in ("90s", "1.5h", "3d", "2w")] == [90, 5400, 259200, 1209600]
+
+
+@pytest.mark.parametrize(("written", "cooldown"), [("true", "14d"), ("false", None), ('{ cooldown = "3d" }', "3d")])
+def test_a_trigger_is_on_off_or_set(written: str, cooldown: str | None) -> None:
+    drift = parse(f"{SMALL}\n[triggers]\nconcept_drift = {written}\n").triggers.drift
+    assert (drift.cooldown if drift else None) == cooldown
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("[training]\nmodel = 'm:f'\nwindow = 'newest'\n", "write 'auto', 'all', a number of rows or a duration"),
+        ("[deployment]\nsticky_by = 'x-user'\n", "write 'header:NAME' or 'column:NAME'"),
+        ("[deployment]\nsteps = []\n", "must hold one share at least"),
+        ("[serving]\nmax_body = '16 megs'\n", "is no size"),
+    ],
+)
+def test_a_value_of_no_meaning_is_told_with_how_to_write_it(extra: str, words: str) -> None:
+    text = SMALL.replace('[training]\nmodel = "rides.model:model"\n', "") if "[training]" in extra else SMALL
+    with pytest.raises(SettingsError, match=words):
+        parse(text + extra)
+
+
+def test_sizes_and_places() -> None:
+    assert [size(text) for text in ("500B", "1.5kB", "16MB", "2GB")] == [500, 1500, 16_000_000, 2_000_000_000]
+    assert place(Path("/projects/toy"), ".everloop/keys") == Path("/projects/toy/.everloop/keys")
+    assert place(Path("/projects/toy"), "file:///var/keys") == Path("/var/keys")

@@ -116,7 +116,15 @@ class ConceptDrift(Section, frozen=True, kw_only=True):
 class Triggers(Section, frozen=True, kw_only=True):
     """`[triggers]`: what starts a retraining."""
 
-    concept_drift: ConceptDrift | None = ConceptDrift()
+    concept_drift: ConceptDrift | bool = ConceptDrift()
+    """A table of its settings, `true` for the defaults, `false` for none."""
+
+    @property
+    def drift(self) -> ConceptDrift | None:
+        """The settings of `concept_drift`; None where it is turned off."""
+        if isinstance(self.concept_drift, bool):
+            return ConceptDrift() if self.concept_drift else None
+        return self.concept_drift
 
 
 class Monitoring(Section, frozen=True, kw_only=True):
@@ -228,7 +236,7 @@ def _section(annotation: Any) -> type[msgspec.Struct] | None:
 
 
 def _check_values(settings: Settings, text: str, path: str) -> None:
-    drift = settings.triggers.concept_drift
+    drift = settings.triggers.drift
     durations = [
         (["replay", "label_delay"], settings.replay.label_delay),
         (["replay", "training_time"], settings.replay.training_time),

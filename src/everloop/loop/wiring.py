@@ -50,7 +50,7 @@ def build_controller(workspace: Workspace, *, training_time: Callable[[float], f
 
 def condition(settings: Settings) -> Check[TriggerState] | None:
     """Return when concept drift calls for a retraining, or None where the project file turns it off."""
-    drift = settings.triggers.concept_drift
+    drift = settings.triggers.drift
     if drift is None:
         return None
     signals = firing("realised_loss") | firing("challenger_gain")
