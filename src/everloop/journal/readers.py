@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from everloop.errors import JournalError
 from everloop.journal.records import Record, decode
-from everloop.journal.segments import Position, path_of, segments
+from everloop.journal.segments import Position, make, path_of, segments, sync
 
 __all__ = ["Reader"]
 
@@ -18,38 +18,56 @@ CHUNK = 1 << 20
 
 
 class Reader:
-    """Reads a journal while another process writes it; a name and a folder of offsets make it durable."""
+    """Reads a journal while another process writes it; a name and a folder of offsets make it durable.
+
+    A segment that was removed is skipped. Lines of a write that failed half-way may be seen in the moment before
+    the writer cuts them: nobody was told that they are safe, and their numbers come again.
+    """
 
     def __init__(self, folder: Path, name: str | None = None, offsets: Path | None = None) -> None:
         self._folder = folder
         self._offset = offsets / f"{name}.json" if name and offsets else None
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         self._opened = -1
         self.position = self._committed()
         self._rest: list[bytes] = []
 
     def poll(self, limit: int = 1000) -> list[Record]:
-        """Return up to `limit` records that follow the position, and move it behind them."""
+        """Return up to `limit` records that follow the position, and move it behind them.
+
+        A line that cannot be read raises `JournalError`, at every poll, once all before it were returned.
+        """
         records: list[Record] = []
         while len(records) < limit:
-            if not self._rest and not self._load():
-                break
-            line = self._rest.pop()
-            records.append(decode(line, f"{path_of(self._folder, self.position.segment)}"))
-            self.position = Position(self.position.segment, self.position.offset + len(line))
+            try:
+                if not self._rest and not self._load():
+                    break
+                place, line = self.position, self._rest[-1]
+                records.append(decode(line, f"{path_of(self._folder, place.segment)} at byte {place.offset}"))
+            except JournalError:
+                if records:
+                    break
+                raise
+            self._rest.pop()
+            self.position = Position(place.segment, place.offset + len(line))
         return records
 
     def commit(self) -> None:
         """Make the position durable: a restart goes on behind the records polled so far."""
         if self._offset is None:
             raise JournalError("this reader has no name: open it with a name and a folder of offsets to commit")
-        self._offset.parent.mkdir(parents=True, exist_ok=True)
         partial = self._offset.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(msgspec.json.encode(self.position))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._offset)
+        try:
+            make(self._offset.parent)
+            with partial.open("wb") as file:
+                file.write(msgspec.json.encode(self.position))
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self._offset)
+            sync(self._offset.parent)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise JournalError(f"the offset {self._offset} cannot be written: {error.strerror}") from error
 
     def seek(self, position: Position) -> None:
         """Go to a position that this journal gave."""
@@ -57,41 +75,60 @@ class Reader:
 
     def _load(self) -> bool:
         """Read the next whole lines of the position's segment, or go on to the next segment."""
+        try:
+            return self._advance()
+        except OSError as error:
+            raise JournalError(f"the journal {self._folder} cannot be read: {error.strerror}") from error
+
+    def _advance(self) -> bool:
         while True:
             known = segments(self._folder)
-            if not known or known[-1] < self.position.segment:
-                return False
-            if self.position.segment < known[0]:
-                self.position = Position(known[0], 0)
-            lines = self._lines()
-            if lines:
+            if self.position.segment > (known[-1] if known else 0):
+                raise JournalError(
+                    f"the journal {self._folder} has no segment {self.position.segment} any more, where this reader "
+                    "went on: restore the folder from a copy, or start the reader anew"
+                )
+            later = [s for s in known if s > self.position.segment]
+            if self.position.segment in known and (lines := self._lines()):
                 self._rest = lines[::-1]
                 return True
-            later = [s for s in known if s > self.position.segment]
-            if not later or self._lines():  # the writer fills a segment before it opens the next: look again
-                self._rest = self._lines()[::-1]
-                return bool(self._rest)
-            self.position = Position(later[0], 0)
+            if not later:
+                return False
+            self.position = Position(later[0], 0)  # the writer had filled the segment before it opened this one
 
     def _lines(self) -> list[bytes]:
-        file = self._open(self.position.segment)
-        file.seek(self.position.offset)
+        """Return the whole lines behind the position, about a megabyte of them."""
+        offset = self.position.offset
+        try:
+            file = self._open(self.position.segment)
+        except FileNotFoundError:  # removed just now
+            return []
+        if offset:
+            file.seek(offset - 1)
+            if file.read(1) not in (b"\n", b""):
+                raise JournalError(
+                    f"no record starts at byte {offset} of {path_of(self._folder, self.position.segment)}, where this "
+                    "reader went on: restore the segment from a copy, or start the reader anew"
+                )
+        file.seek(offset)
         data = file.read(CHUNK)
         while b"\n" not in data and len(more := file.read(CHUNK)) > 0:
             data += more
-        return data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+        return [line + b"\n" for line in data.split(b"\n")[:-1]]
 
-    def _open(self, segment: int) -> IO[bytes]:
+    def _open(self, segment: int) -> FileIO:
         if self._opened != segment or self._file is None:
-            if self._file:
-                self._file.close()
-            self._file, self._opened = path_of(self._folder, segment).open("rb"), segment
+            self.close()
+            self._file, self._opened = path_of(self._folder, segment).open("rb", buffering=0), segment
         return self._file
 
     def _committed(self) -> Position:
         if self._offset is None or not self._offset.is_file():
             return Position(0, 0)
-        return msgspec.json.decode(self._offset.read_bytes(), type=Position)
+        try:
+            return msgspec.json.decode(self._offset.read_bytes(), type=Position)
+        except (OSError, msgspec.MsgspecError, ValueError) as error:
+            raise JournalError(f"the offset {self._offset} cannot be read: {error}; remove it to start anew") from error
 
     def close(self) -> None:
         """Close the file at hand."""

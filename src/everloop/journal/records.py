@@ -8,6 +8,7 @@ from its digest.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import msgspec
 
 from everloop.errors import JournalError
 
-__all__ = ["Record", "decode", "encode"]
+__all__ = ["Record", "decode", "encode", "line"]
 
 T = TypeVar("T")
 
@@ -40,32 +41,50 @@ class Record(msgspec.Struct, frozen=True):
 
     def verify(self) -> bool:
         """Return whether the payload is the one that was digested; an erased one cannot be."""
-        return _digest(bytes.fromhex(self.salt), bytes(self.payload)) == self.digest
+        try:
+            salt = bytes.fromhex(self.salt)
+        except ValueError:
+            return False
+        return _digest(salt, bytes(self.payload)) == self.digest
 
 
 _decoder = msgspec.json.Decoder(Record)
+_checked = msgspec.json.Decoder(msgspec.Raw).decode
 _quote = msgspec.json.Encoder().encode
 
 
-def encode(number: int, kind: str, id: str, time: float, payload: bytes, salt: bytes | None = None) -> bytes:
-    """Return the line of a record; `payload` is JSON already and holds no newline."""
+def encode(kind: str, id: str, time: float, payload: bytes, salt: bytes | None = None) -> bytes:
+    """Return a record but for its number (`line` adds it); raises `JournalError` for one that no reader could read.
+
+    `payload` is JSON already, on one line.
+    """
     salt = salt or os.urandom(16)
-    return b'{"n":%d,"kind":%b,"id":%b,"time":%b,"salt":"%b","digest":"%b","payload":%b}\n' % (
-        number,
-        _quote(kind),
-        _quote(id),
-        _quote(time),
-        salt.hex().encode(),
-        _digest(salt, payload).encode(),
-        payload,
-    )
+    try:
+        _checked(payload)
+        if b"\n" in payload or not math.isfinite(time):
+            raise ValueError(f"its time is {time}" if not math.isfinite(time) else "its payload has two lines")
+        return b'"kind":%b,"id":%b,"time":%b,"salt":"%b","digest":"%b","payload":%b}\n' % (
+            _quote(kind),
+            _quote(id),
+            _quote(time),
+            salt.hex().encode(),
+            _digest(salt, payload).encode(),
+            payload,
+        )
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise JournalError(f"the record {id!r} ({kind}) cannot be journalled: {error}") from error
+
+
+def line(number: int, encoded: bytes) -> bytes:
+    """Return the line of a record that `encode` made."""
+    return b'{"n":%d,%b' % (number, encoded)
 
 
 def decode(line: bytes, where: Any = "") -> Record:
     """Return the record of one line."""
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise JournalError(
             f"journal {where}: a line cannot be read: {error}; restore the segment from a copy"
         ) from error

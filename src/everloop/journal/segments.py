@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Position", "end", "last_line", "path_of", "repair", "segments"]
+__all__ = ["Position", "end", "last_line", "make", "path_of", "repair", "segments", "sync"]
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
@@ -26,7 +26,7 @@ def segments(folder: Path) -> list[int]:
     """Return the numbers of the segments that exist, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(int(p.stem) for p in folder.glob("*.jsonl") if p.stem.isdigit())
+    return sorted(int(p.stem) for p in folder.glob("*.jsonl") if p.stem.isdecimal())
 
 
 def end(folder: Path) -> Position:
@@ -53,13 +53,32 @@ def whole(path: Path) -> int:
 
 
 def repair(path: Path) -> int:
-    """Cut a torn last line; returns the segment's size then."""
+    """Cut a torn last line and put the rest on the disk; returns the segment's size then.
+
+    What a killed process wrote may be only in the kernel yet, and numbering goes on from it.
+    """
     size = whole(path)
-    if size < path.stat().st_size:
-        with path.open("rb+") as file:
-            file.truncate(size)
-            os.fsync(file.fileno())
+    with path.open("rb+") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
     return size
+
+
+def make(folder: Path) -> None:
+    """Make a folder and those above it, on the disk."""
+    if not folder.is_dir():
+        make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+def sync(folder: Path) -> None:
+    """Put a folder's entries on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def last_line(folder: Path) -> bytes | None:

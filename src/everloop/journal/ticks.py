@@ -5,34 +5,38 @@ from __future__ import annotations
 import asyncio
 
 from everloop.errors import JournalError
-from everloop.journal.writer import Entry, Writer
+from everloop.journal.writer import Writer
 
 __all__ = ["TickWriter"]
 
-BUFFER_SECONDS, RETRY_SECONDS = 0.02, 0.5
+BUFFER_SECONDS = 0.02
 
 
 class TickWriter:
-    """Acknowledges an append once its line is as safe as the writer's mode promises."""
+    """Acknowledges an append once its line is as safe as the writer's mode promises.
+
+    In `buffered` mode that is at once. When such records cannot be written later they are kept and tried again
+    every 20 ms; until that succeeds every append tries too, and is refused with the reason when it fails.
+    """
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._waiting: list[asyncio.Future[None]] = []
         self._scheduled = False
         self._syncing: asyncio.Task[None] | None = None
-        self._kept: list[Entry] = []
-        self._failed: JournalError | None = None
+        self._kept: JournalError | None = None
+        """Why records that were acknowledged in `buffered` mode are not written yet."""
 
     async def append(self, kind: str, id: str, time: float, payload: bytes) -> None:
         """Return once the record is safe; raises `JournalError` when it could not be written."""
         loop = asyncio.get_running_loop()
-        if self._failed:
-            raise self._failed
+        if self._kept:
+            self._write()
+        if self._kept:
+            raise JournalError(str(self._kept)) from self._kept
         self._writer.append(kind, id, time, payload)
         if self._writer.mode == "buffered":
-            if not self._scheduled:
-                self._scheduled = True
-                loop.call_later(BUFFER_SECONDS, self._flush_buffer)
+            self._write_later()
             return
         done: asyncio.Future[None] = loop.create_future()
         self._waiting.append(done)
@@ -45,52 +49,60 @@ class TickWriter:
         await done
 
     async def close(self) -> None:
-        """Write what is queued, then close the writer."""
-        if self._syncing:
-            await self._syncing
-        if self._kept:
-            self._flush_buffer()
+        """Write what is queued, then close the writer; raises `JournalError` when acknowledged records are lost."""
+        while self._syncing and not self._syncing.done():
+            await asyncio.wait([self._syncing])
+        self._write()
+        self._kept = None
         self._writer.close()
-
-    def _flush_buffer(self) -> None:
-        """Write what was acknowledged already; while that fails it is kept, tried again, and nothing new is taken."""
-        self._scheduled = False
-        self._kept += self._writer.take()
-        try:
-            self._writer.write(self._kept)
-        except JournalError as error:
-            self._failed, self._scheduled = error, True
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._flush_buffer)
-        else:
-            self._kept, self._failed = [], None
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._write()
+        if self._kept:
+            self._write_later()
+
+    def _write_later(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_later(BUFFER_SECONDS, self._flush)
+
+    def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
+        error = None
         try:
             self._writer.flush()
-        except Exception as error:
-            _settle(waiting, error)
-        else:
-            _settle(waiting, None)
+        except Exception as caught:
+            error = _as_journal_error(caught)
+        _settle(waiting, error)
+        self._kept = error if self._writer.mode == "buffered" else None
 
     async def _sync(self, before: asyncio.Task[None] | None) -> None:
         """Sync in a thread, one write at a time and in order: what arrives meanwhile shares the next one."""
         if before:
-            await before
+            await asyncio.wait([before])
         await asyncio.sleep(0)
         self._scheduled = False
         waiting, self._waiting = self._waiting, []
         try:
             await asyncio.to_thread(self._writer.write, self._writer.take())
-        except Exception as error:
-            _settle(waiting, error)
+        except BaseException as error:
+            _settle(waiting, _as_journal_error(error))
+            if not isinstance(error, Exception):
+                raise
         else:
             _settle(waiting, None)
 
 
-def _settle(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
-    """Answer all that wait: whatever went wrong, nobody waits for ever."""
+def _as_journal_error(error: BaseException) -> JournalError:
+    if isinstance(error, JournalError):
+        return error
+    translated = JournalError(f"the journal was not written: {str(error) or type(error).__name__}")
+    translated.__cause__ = error
+    return translated
+
+
+def _settle(waiting: list[asyncio.Future[None]], error: JournalError | None) -> None:
     for done in waiting:
         if done.done():
             continue

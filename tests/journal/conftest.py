@@ -1,0 +1,5 @@
+"""What the tests of the journal share."""
+
+from tests.journal.disks import disk
+
+__all__ = ["disk"]
