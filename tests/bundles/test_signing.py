@@ -6,8 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from tests.journal.disks import files_of_at_most
 
 from everloop.bundles import SigningKey, trusted
 from everloop.errors import BundleError
@@ -68,3 +76,38 @@ def test_without_a_key_nothing_is_trusted(tmp_path: Path) -> None:
         trusted(tmp_path)
     with pytest.raises(BundleError, match="cannot be read"):
         trusted(tmp_path / "none.pub")
+
+
+def test_a_key_locked_by_a_password_is_named(tmp_path: Path) -> None:
+    locked = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
+    (tmp_path / "signing.pem").write_bytes(locked)
+    with pytest.raises(BundleError, match=r"the signing key .*signing\.pem cannot be read: Password"):
+        SigningKey.load(tmp_path)
+
+
+def test_a_private_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    private = X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "signing.pem").write_bytes(private)
+    with pytest.raises(BundleError, match="is no Ed25519 key: remove it, a new one is made"):
+        SigningKey.load(tmp_path)
+
+
+def test_a_folder_without_a_private_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"the signing key .*signing\.pem cannot be read: .*No such file"):
+        SigningKey.load(tmp_path)
+
+
+def test_a_key_that_cannot_be_stored_leaves_nothing(tmp_path: Path) -> None:
+    with files_of_at_most(10), pytest.raises(BundleError, match=r"no signing key can be made in .*: File too large"):
+        SigningKey.create(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(BundleError, match="no signing key can be made in"):
+        SigningKey.create(tmp_path / "file")
+
+
+@pytest.mark.parametrize("signature", [b"", b"\0", b"\0" * 64, b"\0" * 65])
+def test_any_other_bytes_are_no_signature(tmp_path: Path, signature: bytes) -> None:
+    assert not SigningKey.create(tmp_path).public.verifies(signature, b"data")

@@ -57,11 +57,14 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes], key: Sig
     try:
         for name, data in {**files, MANIFEST: content, SIGNATURE: msgspec.json.encode(signature)}.items():
             _write(partial / name, data)
+        for inner in (partial, *(p for p in partial.rglob("*") if p.is_dir())):
+            _sync(inner)
         os.rename(partial, folder)
         _sync(folder.parent)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise BundleError(f"the bundle {folder} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 
@@ -71,13 +74,13 @@ def load(folder: Path, keys: Sequence[PublicKey]) -> Bundle:
     key = _verify(folder, content, signed, keys)
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BundleError(f"{folder / MANIFEST} cannot be read: {error}") from error
     if manifest.format != 1:
         raise BundleError(f"{folder / MANIFEST} has format {manifest.format}, this Everloop reads 1")
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
     if stray := sorted(present - {MANIFEST, SIGNATURE, *manifest.files}):
-        raise BundleError(f"the bundle {folder} holds {stray[0]}, which its manifest does not name")
+        raise BundleError(f"the bundle {folder} holds {stray[0]!r}, which its manifest does not name")
     files = {}
     for name, expected in manifest.files.items():
         _check_name(name, folder)
@@ -91,7 +94,7 @@ def _verify(folder: Path, content: bytes, signed: bytes, keys: Sequence[PublicKe
     try:
         signature = msgspec.json.decode(signed, type=Signature)
         raw = base64.b64decode(signature.signature, validate=True)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BundleError(f"{folder / SIGNATURE} cannot be read: {error}") from error
     key = next((k for k in keys if k.id == signature.key), None)
     if key is None:
@@ -103,8 +106,8 @@ def _verify(folder: Path, content: bytes, signed: bytes, keys: Sequence[PublicKe
 
 def _read(folder: Path, name: str) -> bytes:
     path = folder / name
-    if path.is_symlink():
-        raise BundleError(f"{path} is a link: a bundle holds plain files only")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise BundleError(f"{path} is no plain file, and a bundle holds nothing else")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -113,7 +116,8 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _check_name(name: str, folder: Path) -> None:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or name in (MANIFEST, SIGNATURE):
+    plain = str(path) == name and path.parts and "\0" not in name
+    if not plain or path.is_absolute() or ".." in path.parts or name in (MANIFEST, SIGNATURE):
         raise BundleError(f"the bundle {folder} names a file {name!r} that cannot lie in it")
 
 
@@ -127,8 +131,10 @@ def _write(path: Path, data: bytes) -> None:
 
 def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sha256(data: bytes) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -22,6 +23,8 @@ from everloop.errors import BundleError
 __all__ = ["PublicKey", "SigningKey", "trusted"]
 
 PRIVATE, PUBLIC = "signing.pem", "signing.pub"
+UNREADABLE = (OSError, ValueError, TypeError, UnsupportedAlgorithm)
+"""What cryptography raises for a file that holds no key; TypeError is one locked by a password."""
 
 
 class PublicKey:
@@ -51,14 +54,17 @@ class SigningKey:
     def create(cls, folder: Path) -> SigningKey:
         """Return the key of a folder; a new one is made where there is none."""
         private, public = folder / PRIVATE, folder / PUBLIC
-        if private.is_file() and public.is_file():
-            return cls.load(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not private.is_file():
-            content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            _place(private, content, 0o600)
-        key = cls.load(folder)
-        _place(public, key._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
+        try:
+            if not private.is_file():
+                folder.mkdir(parents=True, exist_ok=True)
+                made = Ed25519PrivateKey.generate()
+                _place(private, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+            key = cls.load(folder)
+            if not public.is_file():
+                content = key._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+                _place(public, content, 0o644)
+        except OSError as error:
+            raise BundleError(f"no signing key can be made in {folder}: {error.strerror}") from error
         return key
 
     @classmethod
@@ -67,7 +73,7 @@ class SigningKey:
         path = folder / PRIVATE
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
-        except (OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise BundleError(f"the signing key {path} cannot be read: {error}") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise BundleError(f"the signing key {path} is no Ed25519 key: remove it, a new one is made")
@@ -85,7 +91,7 @@ def trusted(path: Path) -> tuple[PublicKey, ...]:
     for file in files:
         try:
             key = load_pem_public_key(file.read_bytes())
-        except (OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise BundleError(f"the public key {file} cannot be read: {error}") from error
         if not isinstance(key, Ed25519PublicKey):
             raise BundleError(f"the public key {file} is no Ed25519 key")
@@ -98,14 +104,14 @@ def trusted(path: Path) -> tuple[PublicKey, ...]:
 def _place(path: Path, content: bytes, mode: int) -> None:
     """Write a file whole or not at all, with its mode from the start; two processes at once keep the first one's."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        os.link(partial, path)
-    except FileExistsError:
-        pass
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, path)
     finally:
         partial.unlink()
