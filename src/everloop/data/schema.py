@@ -99,15 +99,15 @@ def event_times(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
 def label(value: Any, schema: Schema) -> str | int | bool | float | None:
     """Return an observed value as the target holds it; None for what is no number, or none of the classes.
 
-    A class may be sent as itself or as its text: `1`, `1.0`, `true` and `"1"` are all the class 1.
+    A class may be sent as itself or as its text: `1`, `1.0`, `true` and `"1"` all are the class 1.
     """
     if schema.task == "regression":
         usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         return float(value) if usable else None
-    for known in schema.classes:
-        if value == known or _text(value).lower() == str(known).lower():
-            return known
-    return None
+    if value in schema.classes:
+        return schema.classes[schema.classes.index(value)]
+    text = _text(value).capitalize() if schema.target.dtype == "bool" else _text(value)
+    return next((known for known in schema.classes if str(known) == text), None)
 
 
 def _column(values: pd.Series[Any], name: str) -> Column:
@@ -177,9 +177,9 @@ def _classes(answers: pd.Series[Any], name: str, kind: Kind) -> tuple[str | int 
 def _coerce(values: pd.Series[Any], column: Column) -> pd.Series[Any]:
     if column.dtype == "string":
         return values.astype(object).map(_text).astype(object)
-    numbers = _numbers(values, column.name)
     if column.dtype == "float64":
-        return numbers.astype("float64")
+        return _numbers(values, column.name).astype("float64")
+    numbers: pd.Series[Any] = pd.to_numeric(values.astype(object), errors="coerce")
     wrong = ~numbers.isin((0, 1))
     if wrong.any():
         raise DataError(f"column {column.name!r} is not true or false in {_rows(wrong)}: {_example(values, wrong)}")
@@ -188,7 +188,8 @@ def _coerce(values: pd.Series[Any], column: Column) -> pd.Series[Any]:
 
 def _numbers(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     """Return finite numbers: whole ones keep every digit, missing ones are NaN."""
-    numbers: pd.Series[Any] = pd.to_numeric(values.astype(object), errors="coerce")
+    plain = values if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iuf" else values.astype(object)
+    numbers: pd.Series[Any] = pd.to_numeric(plain, errors="coerce")
     wrong = (numbers.isna() & values.notna()) | numbers.isin((np.inf, -np.inf))
     if wrong.any():
         raise DataError(f"column {name!r} is not a number in {_rows(wrong)}: {_example(values, wrong)}")
@@ -201,7 +202,7 @@ def _text(value: Any) -> str:
         return value
     if pd.isna(value):
         return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return str(int(value)) if isinstance(value, float | np.floating) and value.is_integer() else str(value)
 
 
 def _times(values: pd.Series[Any], name: str) -> pd.Series[Any]:

@@ -19,9 +19,8 @@ def record(
     known = connection.execute(sa.select(data_version.c.id).where(data_version.c.artifact == artifact)).scalar()
     if known:
         return str(known)
-    newest = sa.select(data_version.c.id).order_by(data_version.c.created.desc(), data_version.c.id.desc())
-    parent = connection.execute(newest).scalar()
     count = connection.execute(sa.select(sa.func.count()).select_from(data_version)).scalar_one()
+    parent = f"data-{count}" if count else None
     values = {"rows": rows, "start": start, "end": end, "origin": origin, "created": time, "parent": parent}
     connection.execute(data_version.insert().values(id=f"data-{count + 1}", artifact=artifact, **values))
     return f"data-{count + 1}"
@@ -37,4 +36,5 @@ def get(connection: Connection, id: str) -> dict[str, Any]:
 
 def list_versions(connection: Connection) -> list[dict[str, Any]]:
     """Return all data versions, oldest first."""
-    return [dict(r) for r in connection.execute(sa.select(data_version).order_by(data_version.c.created)).mappings()]
+    rows = [dict(r) for r in connection.execute(sa.select(data_version)).mappings()]
+    return sorted(rows, key=lambda row: int(row["id"].removeprefix("data-")))

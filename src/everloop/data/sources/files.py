@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pandas as pd
 
 from everloop.errors import DataError
 
 __all__ = ["fingerprint", "read"]
 
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
 
 def read(source: str, folder: Path) -> pd.DataFrame:
-    """Return the rows of all files that `source` (relative to `folder`) matches, in the order of their names."""
-    frames: list[pd.DataFrame] = []
-    for path in _matches(source, folder):
-        frame = _read_one(path)
-        if frames and list(frame.columns) != list(frames[0].columns):
+    """Return the rows of all files that `source` (relative to `folder`) matches, in the order of their names.
+
+    In text files an empty field is missing. A column that holds text anywhere is text in every file, as it
+    is written there (`007`, `NA`), since that is how a client sends it; among numbers `NA` and the like are missing.
+    """
+    paths = _matches(source, folder)
+    frames = [_read_one(path) for path in paths]
+    for path, frame in zip(paths, frames, strict=True):
+        if list(frame.columns) != list(frames[0].columns):
             odd = sorted(set(frame.columns) ^ set(frames[0].columns)) or ["their order"]
             raise DataError(f"{path}: its columns differ from the first file's: {', '.join(map(str, odd[:5]))}")
-        frames.append(frame)
-    table = pd.concat(frames, ignore_index=True)
-    if table.empty:
+    text = [name for name in frames[0].columns if any(_holds_text(frame[name]) for frame in frames)]
+    for path, frame in zip(paths, frames, strict=True):
+        if text and path.suffix.lower() in SEPARATORS:
+            frame[text] = _as_written(path, text)
+    filled = [frame for frame in frames if len(frame)]
+    if not filled:
         raise DataError(f"[data] source {source!r}: the files hold no rows")
-    return table
+    return pd.concat(filled, ignore_index=True)
 
 
 def fingerprint(source: str, folder: Path) -> str:
@@ -41,22 +52,57 @@ def _matches(source: str, folder: Path) -> list[Path]:
     pattern = Path(source.removeprefix("file://"))
     base = Path(pattern.anchor) if pattern.is_absolute() else folder
     inner = pattern.relative_to(pattern.anchor) if pattern.is_absolute() else pattern
-    found = sorted(p for p in base.glob(str(inner)) if p.is_file())
+    found = sorted(p for p in base.glob(str(inner)) if p.is_file()) if inner.parts else []
     if not found:
         raise DataError(f"[data] source {source!r}: no file matches in {folder}")
     return found
 
 
 def _read_one(path: Path) -> pd.DataFrame:
+    suffix = path.suffix.lower()
+    if suffix not in (".parquet", ".jsonl", ".ndjson", *SEPARATORS):
+        raise DataError(f"{path}: unknown kind of file {path.suffix!r}: use .csv, .tsv, .parquet or .jsonl")
     try:
-        if path.suffix == ".parquet":
+        if suffix == ".parquet":
             return pd.read_parquet(path)
-        if path.suffix in (".jsonl", ".ndjson"):
-            return pd.read_json(path, lines=True)
-        if path.suffix in (".csv", ".tsv"):
-            return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", low_memory=False)
+        return _read_separated(path) if suffix in SEPARATORS else _read_lines(path)
     except pd.errors.EmptyDataError:
         raise DataError(f"{path}: the file is empty") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} cannot be read: its text is not UTF-8 ({error.reason})") from error
     except (ValueError, OSError) as error:  # a parser error is a ValueError and names the line
         raise DataError(f"{path} cannot be read: {str(error).strip().splitlines()[0]}") from error
-    raise DataError(f"{path}: unknown kind of file {path.suffix!r}: use .csv, .tsv, .parquet or .jsonl")
+
+
+def _read_separated(path: Path) -> pd.DataFrame:
+    frame = _read_csv(path, low_memory=False)
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
+        raise ValueError(f"line 2 has more fields than the header, which has {len(frame.columns)}")
+    return frame
+
+
+def _as_written(path: Path, columns: list[Any]) -> pd.DataFrame:
+    """Return columns of a text file as text, of which only the empty field is missing."""
+    return _read_csv(path, usecols=columns, dtype=str, keep_default_na=False, na_values=[""])[columns]
+
+
+def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = pd.read_csv(path, sep=SEPARATORS[path.suffix.lower()], **options)
+    return frame
+
+
+def _read_lines(path: Path) -> pd.DataFrame:
+    rows = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                rows += [msgspec.json.decode(line, type=dict[str, Any])] if line.strip() else []
+            except msgspec.MsgspecError as error:
+                raise ValueError(f"line {number}: {error}") from error
+    if not rows:
+        raise pd.errors.EmptyDataError
+    return pd.DataFrame(rows)
+
+
+def _holds_text(values: pd.Series[Any]) -> bool:
+    return not pd.api.types.is_numeric_dtype(values) and any(isinstance(v, str) for v in values)
