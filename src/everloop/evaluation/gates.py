@@ -36,7 +36,7 @@ def build_gate(gates: Mapping[str, Any]) -> Check[GateEvidence]:
     `METRIC = { min = ..., max = ... }` bounds a metric; `beats_champion = true` refuses a candidate whose
     loss on the same out-of-time rows is higher than the champion's beyond doubt (one-sided 5 %). Just after
     a change hardly any of these rows show it, so a tie says little: that the candidate is better is for the
-    rollout's live pairs to show.
+    rollout's live pairs to show. With no block to compare, or one that looks worse, it is inconclusive.
     """
     checks: list[Check[GateEvidence]] = []
     for name, bounds in gates.items():
@@ -46,8 +46,12 @@ def build_gate(gates: Mapping[str, Any]) -> Check[GateEvidence]:
             checks += [_beats_champion()] if bounds else []
         elif name not in METRICS:
             raise SettingsError(f"[gates] unknown metric {name!r}{close_match(name, [*METRICS, 'beats_champion'])}")
-        elif not isinstance(bounds, dict) or not bounds or set(bounds) - {"min", "max"}:
-            raise SettingsError(f"[gates] {name} = {bounds!r}: write {{ min = ... }}, {{ max = ... }} or both")
+        elif not _are_bounds(bounds):
+            raise SettingsError(
+                f"[gates] {name} = {bounds!r}: write {{ min = ... }}, {{ max = ... }} or both, in numbers"
+            )
+        elif bounds.get("min", -math.inf) > bounds.get("max", math.inf):
+            raise SettingsError(f"[gates] {name} = {bounds!r}: no value lies within")
         else:
             checks.append(_bounded(name, bounds.get("min"), bounds.get("max")))
     if not checks:
@@ -55,12 +59,19 @@ def build_gate(gates: Mapping[str, Any]) -> Check[GateEvidence]:
     return reduce(and_, checks)
 
 
+def _are_bounds(bounds: object) -> bool:
+    if not isinstance(bounds, dict) or not bounds or set(bounds) - {"min", "max"}:
+        return False
+    return all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in bounds.values())
+
+
 def _bounded(name: str, low: float | None, high: float | None) -> Check[GateEvidence]:
     def judge(evidence: GateEvidence) -> Verdict:
         value = evidence.metrics.get(name)
+        if value is None or not math.isfinite(value):
+            told = f"{name} was not measured: it belongs to another task, or these rows do not tell it"
+            return Verdict(name, "fail", told, {"value": None, "min": low, "max": high})
         numbers = {"value": value, "min": low, "max": high}
-        if value is None:
-            return Verdict(name, "fail", f"{name} was not measured: it belongs to another task", numbers)
         if (low is not None and value < low) or (high is not None and value > high):
             bound = f"below {low:.4g}" if low is not None and value < low else f"above {high:.4g}"
             return Verdict(name, "fail", f"{name} {value:.4g} is {bound}", numbers)
@@ -75,6 +86,8 @@ def _beats_champion() -> Check[GateEvidence]:
     def judge(evidence: GateEvidence) -> Verdict:
         if evidence.champion is None:
             return Verdict(name, "pass", "no champion yet")
+        if not evidence.champion:
+            return Verdict(name, "inconclusive", "no rows that the champion was not trained on")
         gain = np.asarray(evidence.champion) - np.asarray(evidence.candidate)
         error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
         effect = float(gain.mean())
@@ -86,8 +99,12 @@ def _beats_champion() -> Check[GateEvidence]:
             "blocks": len(gain),
         }
         told = f"loss {numbers['candidate']:.4g} against the champion's {numbers['champion']:.4g} on {len(gain)} blocks"
-        if effect <= 0 < effect + BEYOND_DOUBT * error:
-            return Verdict(name, "pass", f"{told}, not worse beyond doubt", numbers)
-        return Verdict(name, "pass" if effect > 0 else "fail", told, numbers)
+        if effect > 0:
+            return Verdict(name, "pass", told, numbers)
+        if effect < 0 and len(gain) == 1:
+            return Verdict(name, "inconclusive", f"{told}: one block leaves every doubt", numbers)
+        if effect + BEYOND_DOUBT * error < 0:
+            return Verdict(name, "fail", told, numbers)
+        return Verdict(name, "pass", f"{told}, not worse beyond doubt", numbers)
 
     return Check(name, judge)

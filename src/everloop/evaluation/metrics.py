@@ -36,7 +36,9 @@ def main_metric(task: Task) -> str:
 
 
 def score(task: Task, truth: NDArray[Any], answers: Floats) -> dict[str, float]:
-    """Return every metric of the task over the rows."""
+    """Return every metric of the task that the rows tell: no AUC of one class, nothing of no rows."""
+    if not len(answers):
+        return {}
     names = (
         ("rmse", "mae", "r2", "bias") if task == "regression" else ("log_loss", "accuracy", "brier", "f1", "roc_auc")
     )
