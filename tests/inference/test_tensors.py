@@ -50,6 +50,14 @@ def test_values_keep_their_meaning(rows: list[tuple[Any, int, bool, str]]) -> No
         ({"price": [10**400]}, "column 'price' holds a number too large for 64 bits"),
         ({"count": [1.5]}, "column 'count', row 0: '1.5' is not a whole number of 64 bits"),
         ({"count": [2**63]}, "is not a whole number of 64 bits"),
+        ({"count": [float("nan")]}, "column 'count', row 0: 'nan' is not a whole number"),
+        ({"count": [float("inf")]}, "column 'count', row 0: 'inf' is not a whole number"),
+        ({"count": [10**5000]}, "column 'count', row 0: a whole number of 16610 bits is not a whole number of 64"),
+        ({"city": [10**5000]}, "column 'city', row 0: a whole number of 16610 bits is not text"),
+        ({"city": ["\ud800", 1]}, "column 'city' has 2 values"),
+        ({"city": [1]}, "column 'city', row 0: '1' is not text"),
+        ({"price": [[1.0]]}, "column 'price', row 0: '.1.0.' is not a number"),
+        ({"price": ["x" * 1000]}, "column 'price', row 0: 'x{40}' is not a number"),
         ({"count": [None]}, "column 'count', row 0: 'None' is not a whole number"),
         ({"member": [1]}, "column 'member', row 0: '1' is not true or false"),
         ({"city": [None]}, "column 'city', row 0: 'None' is not text"),
@@ -75,3 +83,26 @@ def test_unseen_categories_are_told_once_each() -> None:
         COLUMNS, {"price": [1.0] * 4, "count": [1] * 4, "member": [True] * 4, "city": ["Bonn", "Rome", "Kyiv", "Rome"]}
     )
     assert unknown_categories(COLUMNS, arrays) == {"city": ["Rome", "Kyiv"]}
+
+
+def test_whole_numbers_keep_every_digit() -> None:
+    (counts,) = columns_from_lists((COLUMNS[1],), {"count": [2**53 + 1, 2.0, -(2**63), 2**63 - 1]}).values()
+    assert counts.tolist() == [2**53 + 1, 2, -(2**63), 2**63 - 1]
+
+
+def test_no_rows_and_no_columns() -> None:
+    arrays = columns_from_lists(COLUMNS, {name: [] for name in ROW})
+    assert [(str(a.dtype), a.shape) for a in arrays.values()] == [
+        (dtype, (0,)) for dtype in ("float64", "int64", "bool", "object")
+    ]
+    assert columns_from_lists((), {}) == {}
+    with pytest.raises(RequestError, match="unknown column 'price'"):
+        columns_from_lists((), {"price": [1.0]})
+
+
+def test_a_missing_number_is_no_unseen_category() -> None:
+    columns = (Column("size", "float64", "categorical", categories=(1.0, 2.0)), Column("count", "int64"))
+    arrays = columns_from_lists(columns, {"size": [None, 1, 3, None], "count": [1, 2, 3, 4]})
+    assert unknown_categories(columns, arrays) == {"size": [3.0]}
+    seen = columns_from_lists(columns, {"size": [2], "count": [9]})
+    assert unknown_categories(columns, seen) == {}

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from everloop.bundles import Bundle, Manifest, PublicKey, load
+from everloop.errors import BundleError
 from everloop.inference.runtimes import Runtime
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.inference.tensors import columns_from_lists
@@ -26,9 +27,17 @@ class Model:
 
     @classmethod
     def load(cls, folder: Path, keys: Sequence[PublicKey], threads: int = 1) -> Model:
-        """Verify a bundle and load its graph; raises `BundleError` when a byte or a signature is wrong."""
+        """Verify a bundle and load its graph; raises `BundleError` when a byte or a signature is wrong.
+
+        A graph whose inputs or outputs are not those of the manifest is refused here, not at every request.
+        """
         bundle = load(folder, keys)
-        return cls(bundle, OnnxRuntime(bundle.read("model.onnx"), threads))
+        runtime = OnnxRuntime(bundle.read("model.onnx"), threads)
+        different = {c.name for c in bundle.manifest.inputs}.symmetric_difference(runtime.inputs)
+        different |= {c.name for c in bundle.manifest.outputs}.difference(runtime.outputs)
+        if different:
+            raise BundleError(f"the graph and the manifest of {folder} differ in {min(different)!r}: build it again")
+        return cls(bundle, runtime)
 
     @property
     def manifest(self) -> Manifest:

@@ -39,12 +39,12 @@ def columns_from_lists(columns: Sequence[Column], values: Mapping[str, list[Any]
 
 
 def unknown_categories(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, list[Any]]:
-    """Return, by column, the values that training never saw in a categorical column."""
+    """Return, by column, the values that training never saw in a categorical column; a missing number is none."""
     unknown = {}
     for column in columns:
         if column.categories is None:
             continue
-        found = [v for v in dict.fromkeys(arrays[column.name].tolist()) if v not in column.categories]
+        found = [v for v in dict.fromkeys(arrays[column.name].tolist()) if v == v and v not in column.categories]
         if found:
             unknown[column.name] = found
     return unknown
@@ -92,7 +92,11 @@ _CONVERT: dict[str, Callable[[str, list[Any]], Array]] = {
 
 
 def _wrong(name: str, row: int, value: Any, wanted: str) -> RequestError:
-    return RequestError(f"column {name!r}, row {row}: {str(value)[:40]!r} is not {wanted}")
+    try:
+        shown = repr(str(value)[:40])
+    except ValueError:  # Python prints no whole number of thousands of digits
+        shown = f"a whole number of {value.bit_length()} bits"
+    return RequestError(f"column {name!r}, row {row}: {shown} is not {wanted}")
 
 
 def _refuse_names(columns: Sequence[Column], values: Mapping[str, Any]) -> None:
