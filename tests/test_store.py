@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -267,6 +268,80 @@ def test_a_store_in_memory_is_one_database() -> None:
         add_state(connection, "a")
     assert names(store) == ["a"]
     store.close()
+
+
+@pytest.mark.parametrize("name", ["a", None])
+def test_what_the_database_does_not_take_is_one_sentence(name: str, store: Store) -> None:
+    def write() -> None:
+        with store.begin() as connection:
+            add_state(connection, "c")
+            add_state(connection, name)
+
+    with store.begin() as connection:
+        add_state(connection, "a")
+    with pytest.raises(StoreError, match=r"did not take the change: .*state") as caught:
+        write()
+    assert "\n" not in str(caught.value)
+    with pytest.raises(StoreError, match=r"cannot be read: .*nowhere"):
+        store.rows(sa.select(sa.column("x")).select_from(sa.table("nowhere")))
+    assert names(store) == ["a"]
+
+
+def test_a_writer_that_waits_too_long_is_told(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "WAIT", 0.05)
+    first, second = open_store(), open_store()
+    with first.begin(), pytest.raises(StoreError, match=r"did not take the change: .*lock"), second.begin():
+        pass
+    with second.begin() as connection:
+        add_state(connection, "a")
+    assert names(first) == ["a"]
+
+
+def test_reading_changes_nothing(store: Store) -> None:
+    with contextlib.suppress(StoreError), store.read() as connection:
+        add_state(connection, "a")
+    assert names(store) == []
+
+
+def test_a_store_that_is_not_opened_leaves_no_connection(store: Store, url: str) -> None:
+    with store.begin() as connection:
+        connection.execute(tables.state.update().where(tables.state.c.name == "schema").values(value=99))
+    with pytest.raises(StoreError, match="has schema 99"):
+        Store(url)
+    if url.startswith("postgresql"):
+        sessions = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with store.read() as connection:
+            for _ in range(1000):  # a server notices a closed connection a moment later
+                connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
+                if connection.exec_driver_sql(sessions).scalar() == 0:
+                    break
+            else:
+                pytest.fail("a connection is left")
+
+
+def test_processes_that_open_a_new_store_at_once_agree(url: str, open_store: OpenStore) -> None:
+    program = "import sys; from everloop.store import Store; Store(sys.argv[1])"
+    opened = [subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate()[1] for process in opened] == [b""] * 2
+    assert names(open_store()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("nonsense", "the store nonsense cannot be opened: Could not parse"),
+        ("none://user:se@cret@host/db", "the store host/db cannot be opened: Can't load plugin"),
+        ("postgresql://user:se@cret@host:port/db", "the store host:port/db cannot be opened: "),
+        ("sqlite:///file/store.db", "the store sqlite:///file/store.db cannot be opened: "),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_refused_without_its_password(url: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=f"^{reason}") as caught:
+        Store(url, tmp_path)
+    assert "cret" not in str(caught.value)
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

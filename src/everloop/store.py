@@ -35,7 +35,8 @@ __all__ = [
 ]
 
 SCHEMA = 1
-WRITER = 0x65766572  # PostgreSQL's advisory lock that a writer holds until its transaction ends
+WRITER = 0x65766572  # PostgreSQL's advisory lock, one a schema, that a writer holds until its transaction ends
+WAIT = 30  # seconds that a writer waits for the one before it
 _metadata = sa.MetaData()
 
 
@@ -195,19 +196,18 @@ class Store:
         try:
             self.url = _absolute(url, folder)
             self._engine = _engine(self.url)
-        except sa.exc.SQLAlchemyError as error:
-            raise StoreError(f"the store {url.partition('@')[2] or url} cannot be opened: {_reason(error)}") from error
         except ModuleNotFoundError as error:
             raise StoreError(f"the store needs {error.name!r}: install everloop[postgresql]") from error
+        except (sa.exc.SQLAlchemyError, ValueError, OSError) as error:
+            raise StoreError(f"the store {url.rpartition('@')[2]} cannot be opened: {_reason(error)}") from error
         try:
             with self._transaction() as connection:
                 _metadata.create_all(connection)
                 _check_schema(connection)
-        except sa.exc.SQLAlchemyError as error:
+        except BaseException as error:
             self._engine.dispose()
-            raise StoreError(f"the store {_safe(self.url)} cannot be opened: {_reason(error)}") from error
-        except StoreError:
-            self._engine.dispose()
+            if isinstance(error, sa.exc.SQLAlchemyError):
+                raise StoreError(f"the store {_safe(self.url)} cannot be opened: {_reason(error)}") from error
             raise
 
     @contextlib.contextmanager
@@ -216,7 +216,7 @@ class Store:
         try:
             with self._transaction() as connection:
                 yield connection
-        except sa.exc.DBAPIError as error:
+        except sa.exc.SQLAlchemyError as error:
             raise StoreError(f"the store {_safe(self.url)} did not take the change: {_reason(error)}") from error
 
     @contextlib.contextmanager
@@ -225,7 +225,8 @@ class Store:
             if self._engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER})
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT}s'")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER}, hashtext(current_schema()))")
             yield connection
 
     @contextlib.contextmanager
@@ -236,9 +237,9 @@ class Store:
                 if self._engine.dialect.name == "sqlite":
                     connection.exec_driver_sql("BEGIN")
                 else:
-                    connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+                    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 yield connection
-        except sa.exc.DBAPIError as error:
+        except sa.exc.SQLAlchemyError as error:
             raise StoreError(f"the store {_safe(self.url)} cannot be read: {_reason(error)}") from error
 
     def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
@@ -265,7 +266,7 @@ def _engine(url: sa.URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True)
     memory = url.database in (None, "", ":memory:")
-    engine = sa.create_engine(url, connect_args={"timeout": 30.0}, poolclass=sa.StaticPool if memory else None)
+    engine = sa.create_engine(url, connect_args={"timeout": WAIT}, poolclass=sa.StaticPool if memory else None)
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -289,5 +290,6 @@ def _safe(url: sa.URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def _reason(error: sa.exc.SQLAlchemyError) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+def _reason(error: Exception) -> str:
+    lines = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
