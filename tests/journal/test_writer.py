@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.journal.disks import Disk, append, files_of_at_most, ids_of, read_all
 
 from everloop.errors import BusyError, JournalError
-from everloop.journal import Mode, Reader, Writer
+from everloop.journal import Mode, Position, Reader, Writer
 from everloop.journal.segments import path_of, segments
 
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -219,6 +219,21 @@ def test_a_failed_write_leaves_nothing(mode: Mode, tmp_path: Path) -> None:
     append(writer, "f")
     writer.close()
     assert ids_of(read_all(tmp_path)) == ["a", "e", "f"]
+
+
+@every_mode
+def test_a_reader_that_saw_a_failed_write_misses_nothing_after_it(mode: Mode, tmp_path: Path) -> None:
+    writer = Writer(tmp_path, mode)
+    append(writer, "a")
+    size = path_of(tmp_path, 1).stat().st_size
+    with files_of_at_most(size + 700), pytest.raises(JournalError):
+        append(writer, "b", "c", "d", "e")
+    writer.take()
+    with contextlib.closing(Reader(tmp_path)) as reader:
+        reader.seek(Position(1, size + size * 2))  # behind b and c, polled in the moment before they were cut
+        append(writer, "f", "g", "h", "i")
+        assert [r.id for r in reader.poll()] == ["f", "g", "h", "i"]
+    writer.close()
 
 
 def test_what_was_acknowledged_in_buffered_mode_stays_queued(tmp_path: Path) -> None:
