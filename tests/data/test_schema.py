@@ -109,6 +109,9 @@ def test_roles_must_name_columns() -> None:
         infer(table(), target="y", time="tiem")
     with pytest.raises(DataError, match="no input column besides 'y' and 'time'"):
         schema_of(table()[["time", "y"]])
+    for name in ("prediction", "label", "probability"):
+        with pytest.raises(DataError, match=f"column '{name}' has the name of an answer: rename it"):
+            schema_of(table().assign(**{name: 1.5}))
     twice = table()
     with pytest.raises(DataError, match="column 'x' comes twice"):
         schema_of(pd.concat([twice, twice[["x"]]], axis=1))

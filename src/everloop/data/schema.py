@@ -20,6 +20,7 @@ __all__ = ["Schema", "conform", "event_times", "infer", "label"]
 CLASSES, CATEGORIES, CATEGORY_SHARE = 20, 100, 0.2
 LATEST = 253402300800.0  # the year 10000: milliseconds taken for seconds lie far behind it
 Kind = Literal["bool", "number", "text"]
+_OUTPUTS = frozenset(("prediction", "label", "probability"))  # of a model, beside which its inputs have no place
 _TIMES = (date, timedelta, np.datetime64, np.timedelta64)
 _CLASS_DTYPES: dict[Kind, Literal["bool", "int64", "string"]] = {"bool": "bool", "number": "int64", "text": "string"}
 
@@ -53,6 +54,8 @@ def infer(frame: pd.DataFrame, *, target: str, time: str, task: Task | None = No
     if twice := [name for name in known if known.count(name) > 1]:
         raise DataError(f"column {twice[0]!r} comes twice: the features function must give each its own name")
     inputs = tuple(_column(frame[name], str(name)) for name in frame.columns if name not in (target, time))
+    if taken := _OUTPUTS.intersection(c.name for c in inputs):
+        raise DataError(f"column {min(taken)!r} has the name of an answer: rename it in the features function")
     if not inputs:
         raise DataError(f"no input column besides {target!r} and {time!r}")
     answers = frame[target]

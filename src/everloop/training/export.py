@@ -8,6 +8,7 @@ of trees.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     _register_lightgbm()
+    _register_imputer()
     _refuse_native_categories(estimator)
     pipeline = _with_float32_thresholds(estimator)
     options: dict[Any, Any] = {id(step): {"zipmap": False} for step in _walk(pipeline) if is_classifier(step)}
@@ -44,19 +46,21 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
         if isinstance(s, TfidfVectorizer)
     }
     try:
-        model = convert_sklearn(
-            pipeline,
-            name="model",
-            initial_types=[(c.name, _tensor_type(c)) for c in inputs],
-            target_opset=OPSETS,
-            options=options,
-        )
+        with warnings.catch_warnings():  # the converter writes booleans as integers, one warning a tree
+            warnings.filterwarnings("ignore", "Field onnx.AttributeProto", DeprecationWarning)
+            model = convert_sklearn(
+                pipeline,
+                name="model",
+                initial_types=[(c.name, _tensor_type(c)) for c in inputs],
+                target_opset=OPSETS,
+                options=options,
+            )
     except Exception as error:  # the converters raise bare exceptions of many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(f"{_name(estimator)} cannot be exported to ONNX: {reason}") from error
+    _keep_float64(model)
     outputs = ["prediction"] if task == "regression" else ["label", "probability"]
-    _rename(model, model.graph.input, [c.name for c in inputs])  # the converter changes names such as `a-b`
-    _rename(model, model.graph.output, outputs)
+    _rename(model, [*(c.name for c in inputs), *outputs])  # the converter changes names such as `a-b`
     model.doc_string, model.producer_name, model.producer_version = "", "everloop", ""
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)  # the converter's order changes by process
     del model.opset_import[:]
@@ -151,16 +155,64 @@ def _register_lightgbm() -> None:
     )  # fmt: skip
 
 
-def _rename(model: onnx.ModelProto, values: Any, names: Sequence[str]) -> None:
-    """Give the graph's inputs or outputs these names, wherever its nodes mention them."""
-    renamed = {value.name: name for value, name in zip(values, names, strict=True)}
+def _register_imputer() -> None:
+    """Teach skl2onnx to impute float64: the operator it writes exists in ONNX Runtime for float32 alone."""
+    from skl2onnx import update_registered_converter
+    from skl2onnx.shape_calculators.imputer import calculate_sklearn_imputer_output_shapes
+    from sklearn.impute import SimpleImputer
+
+    update_registered_converter(
+        SimpleImputer, "SklearnSimpleImputer", calculate_sklearn_imputer_output_shapes, _convert_imputer
+    )
+
+
+def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:
+    from onnx import TensorProto
+    from skl2onnx.common.data_types import DoubleTensorType
+    from skl2onnx.operator_converters.common import concatenate_variables
+    from skl2onnx.operator_converters.imputer_op import convert_sklearn_imputer
+
+    imputer = operator.raw_operator
+    if imputer.add_indicator:
+        raise RuntimeError("SimpleImputer(add_indicator=True) has no converter")
+    if not isinstance(operator.inputs[0].type, DoubleTensorType):
+        return convert_sklearn_imputer(scope, operator, container)  # type: ignore[no-any-return]
+    fill = np.asarray(imputer.statistics_, dtype=np.float64)
+    if not np.isnan(imputer.missing_values) or np.isnan(fill).any():
+        raise RuntimeError("SimpleImputer fills gaps (NaN) in columns that hold a value, and nothing else")
+    values = concatenate_variables(scope, operator.inputs, container)
+    missing, filling = (scope.get_unique_variable_name(name) for name in ("missing", "filling"))
+    container.add_initializer(filling, TensorProto.DOUBLE, [1, len(fill)], fill.tolist())
+    container.add_node("IsNaN", values, missing, op_version=13)
+    container.add_node("Where", [missing, filling, values], operator.outputs[0].full_name, op_version=16)
+    return None
+
+
+def _keep_float64(model: onnx.ModelProto) -> None:
+    """Put columns together as they are: the converter's operator for it makes float32 of float64 on the way."""
+    from onnx import helper
+
     for node in model.graph.node:
+        if node.op_type == "FeatureVectorizer":
+            node.op_type, node.domain = "Concat", ""
+            del node.attribute[:]
+            node.attribute.append(helper.make_attribute("axis", 1))
+
+
+def _rename(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Give the graph's inputs and outputs these names, wherever its nodes mention them; what is inside makes room."""
+    graph = model.graph
+    ends = [*graph.input, *graph.output]
+    renamed = {value.name: name for value, name in zip(ends, names, strict=True)}
+    inside = {name for node in graph.node for name in node.output} | {value.name for value in graph.initializer}
+    renamed |= {name: f"everloop_{name}" for name in inside.intersection(names) - renamed.keys()}
+    for node in graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = renamed.get(name, name)
         for place, name in enumerate(node.output):
             node.output[place] = renamed.get(name, name)
-    for value in values:
-        value.name = renamed[value.name]
+    for value in (*ends, *graph.initializer):
+        value.name = renamed.get(value.name, value.name)
 
 
 def _name(estimator: Any) -> str:

@@ -32,7 +32,7 @@ def check_parity(
         off = np.abs(served.reshape(-1) - answers) / (spread or 1.0)
     else:
         off = np.abs(served - answers).max(axis=1)
-    share = float((off > TOLERANCE).mean())
+    share = float((~(off <= TOLERANCE)).mean())  # what is no number differs
     figures = {"rows": float(len(rows)), "share": share, "largest": float(off.max())}
     if not share <= ALLOWED_SHARE:
         unit = "of the target's spread" if task == "regression" else "of probability"

@@ -100,11 +100,11 @@ def _answer(graph: onnx.GraphProto, answers: Sequence[str], task: Task, classes:
         graph.output.append(helper.make_tensor_value_info("prediction", TensorProto.FLOAT, [None, 1]))
         return
     graph.node.append(helper.make_node("Mean", list(answers), ["probability"]))
-    graph.node.append(helper.make_node("ArgMax", ["probability"], ["best"], axis=1, keepdims=0))
+    graph.node.append(helper.make_node("ArgMax", ["probability"], ["everloop_best"], axis=1, keepdims=0))
     text = isinstance(classes[0], str)
     kind = TensorProto.STRING if text else TensorProto.INT64
     values = [str(c).encode() for c in classes] if text else [int(c) for c in classes]
-    graph.initializer.append(helper.make_tensor("classes", kind, [len(classes)], values))
-    graph.node.append(helper.make_node("Gather", ["classes", "best"], ["label"]))
+    graph.initializer.append(helper.make_tensor("everloop_classes", kind, [len(classes)], values))
+    graph.node.append(helper.make_node("Gather", ["everloop_classes", "everloop_best"], ["label"]))
     graph.output.append(helper.make_tensor_value_info("label", kind, [None]))
     graph.output.append(helper.make_tensor_value_info("probability", TensorProto.FLOAT, [None, len(classes)]))

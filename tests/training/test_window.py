@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from everloop.evaluation import losses
+from everloop.training import AUTO, EVERYTHING, Problem, choose, fit_recipe, fixed
+
+DAY = 86400.0
+
+
+def regression(change: float = 1.0, days: int = 80, seed: int = 0) -> tuple[Problem, pd.DataFrame, Any]:
+    """Return eight rows a day whose level is multiplied by `change` over the newest half."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(days * 8) * DAY / 8
+    x = rng.uniform(1, 2, len(times))
+    late = np.clip((times - times[-1] / 2) / (times[-1] / 2), 0, 1)
+    y = 10 * x * (1 + (change - 1) * late) + rng.normal(0, 0.3, len(times))
+
+    def loss(truth: Any, answers: Any) -> Any:
+        return losses("regression", truth, answers)
+
+    problem = Problem("regression", ("x",), "y", (), LinearRegression, loss, horizon=7 * DAY)
+    return problem, pd.DataFrame({"x": x, "y": y}), times
+
+
+def test_a_fixed_window_is_a_recipe_and_auto_is_none() -> None:
+    assert fixed("auto") is None
+    assert fixed("all") == EVERYTHING
+    assert EVERYTHING in AUTO
+    rows, span = fixed("4000"), fixed("90d")
+    assert rows is not None
+    assert span is not None
+    assert (rows.members, rows.amount) == (("rows",), 4000.0)
+    assert (span.members, span.amount) == (("span",), 90 * DAY)
+
+
+def test_everything_is_kept_where_nothing_changes() -> None:
+    choice = choose(*regression())
+    assert choice.recipe == EVERYTHING
+    assert choice.reason.startswith("everything")
+
+
+def test_a_rival_that_leans_on_the_newest_rows_wins_where_the_level_moves() -> None:
+    choice = choose(*regression(change=3.0))
+    assert choice.recipe != EVERYTHING
+    assert choice.scores[choice.recipe.name]["loss"] < choice.scores["everything"]["loss"]
+
+
+def test_every_recipe_has_its_loss_stored_and_answers_belong_to_the_evaluated_rows() -> None:
+    problem, rows, times = regression()
+    choice = choose(problem, rows, times)
+    assert set(choice.scores) >= {recipe.name for recipe in AUTO}
+    assert len(choice.rows) == len(choice.answers)
+    assert list(choice.rows) == sorted(set(choice.rows))
+    assert min(times[list(choice.rows)]) >= times[-1] / 2
+    assert np.abs(choice.answers - problem.truth(rows.iloc[list(choice.rows)])).mean() < 1.0
+    assert len(choice.baseline) > 1
+
+
+def test_the_only_recipe_is_chosen() -> None:
+    problem, rows, times = regression(change=3.0)
+    only = fixed("10d")
+    assert only is not None
+    assert choose(problem, rows, times, (only,)).recipe == only
+
+
+@pytest.mark.parametrize("window", ["all", "100", "14d"])
+def test_a_fit_sees_no_row_after_its_origin(window: str) -> None:
+    problem, rows, times = regression()
+    recipe, origin = fixed(window), times[400]
+    assert recipe is not None
+    spoiled = rows.assign(y=rows["y"].where(times <= origin, 1e6))
+    answers = [fit_recipe(problem, table, times, recipe, origin).answers(rows) for table in (rows, spoiled)]
+    assert (answers[0] == answers[1]).all()
+
+
+def test_classes_that_a_window_lacks_have_no_probability() -> None:
+    rng = np.random.default_rng(0)
+    times = np.arange(300) * DAY / 8
+    x = rng.normal(size=300)
+    y = np.where(np.arange(300) < 100, "old", np.where(x > 0, "b", "a"))
+    rows = pd.DataFrame({"x": x, "y": y})
+
+    def loss(truth: Any, answers: Any) -> Any:
+        return losses("classification", truth, answers)
+
+    problem = Problem("classification", ("x",), "y", ("a", "b", "old"), LogisticRegression, loss, horizon=7 * DAY)
+    recipe = fixed("150")
+    assert recipe is not None
+    answers = fit_recipe(problem, rows, times, recipe, times[-1]).answers(rows)
+    assert answers.shape == (300, 3)
+    assert (answers[:, 2] == 0).all()
+    assert answers.sum(1) == pytest.approx(1.0)
