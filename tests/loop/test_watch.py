@@ -146,5 +146,8 @@ def test_classes_are_told_apart_and_unknown_ones_left_out() -> None:
     frame = history("classification", days=4)
     scorer = Scorer(infer(frame.assign(time=pd.to_datetime(frame["time"])), target="y", time="time"))
     assert [scorer.truth(v) for v in ("no", "yes", "maybe", 1)] == [0.0, 1.0, None, None]
+    flags = frame.assign(time=pd.to_datetime(frame["time"]), y=(frame["y"] == "yes").astype(int))
+    counted = Scorer(infer(flags, target="y", time="time"))
+    assert [counted.truth(v) for v in (0, 1, "1", 1.0, 2)] == [0.0, 1.0, 1.0, 1.0, None]
     assert scorer.losses([1.0], [[0.25, 0.75]])[0] == pytest.approx(0.28768, abs=1e-4)
     assert list(itertools.chain(*scorer.answers({"probability": [[0.25, 0.75]]}))) == [0.25, 0.75]

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.data import Schema
+from everloop.data import Schema, label
 from everloop.evaluation import losses
 from everloop.inference import Model
 from everloop.journal import Position, Reader, Record
@@ -40,10 +40,11 @@ class Scorer:
         self._output = "prediction" if schema.task == "regression" else "probability"
 
     def truth(self, value: Any) -> float | None:
-        """Return a label as a number, a class as its index; None for what is neither."""
-        if self._classes:
-            return self._classes.get(value)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        """Return a label as a number, a class as its index; None for what the schema has no place for."""
+        known = label(value, self.schema)
+        if known is None:
+            return None
+        return self._classes[known] if self._classes else float(known)
 
     def answers(self, outputs: Mapping[str, list[Any]]) -> list[list[float]]:
         """Return one list of numbers a row: the value, or the probabilities."""
