@@ -36,7 +36,7 @@ class Scorer:
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
-        self._classes = {value: float(i) for i, value in enumerate(schema.classes)}
+        self._classes: dict[Any, float] = {value: float(i) for i, value in enumerate(schema.classes)}
         self._output = "prediction" if schema.task == "regression" else "probability"
 
     def truth(self, value: Any) -> float | None:
