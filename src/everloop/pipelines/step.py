@@ -24,7 +24,8 @@ RETURN = "return"
 class Recorder(Protocol):
     """What takes down the calls of steps while a pipeline is traced."""
 
-    def record(self, step: Step[Any, Any], arguments: dict[str, Any]) -> Any: ...
+    def record(self, step: Step[Any, Any], arguments: dict[str, Any]) -> Any:
+        """Take down one call; returns what stands for its outputs."""
 
 
 _recorder: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("recorder", default=None)

@@ -33,4 +33,5 @@ class StepResult:
 class Executor(Protocol):
     """Executes one step, here or elsewhere; the future carries the step's own error."""
 
-    def submit(self, task: StepTask) -> Future[StepResult]: ...
+    def submit(self, task: StepTask) -> Future[StepResult]:
+        """Begin a step and return its future result."""

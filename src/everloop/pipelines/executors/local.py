@@ -20,6 +20,7 @@ class LocalExecutor:
         self._artifacts = artifacts
 
     def submit(self, task: StepTask) -> Future[StepResult]:
+        """Run the step now; the future is done on return."""
         future: Future[StepResult] = Future()
         try:
             future.set_result(self._run(task))
