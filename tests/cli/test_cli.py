@@ -108,7 +108,7 @@ def test_data_that_cannot_be_used(run: Run, tmp_path: Path, break_it: Callable[[
 
 def test_a_demo_without_its_file(run: Run, tmp_path: Path) -> None:
     code, out, err = run("demo", "--data", str(tmp_path / "none.csv"), "--out", str(tmp_path / "out"))
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert err.strip().endswith(f"error: --data: there is no file {tmp_path / 'none.csv'}")
 
 

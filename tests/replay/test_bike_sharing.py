@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from everloop.errors import DataError
+from everloop.errors import UsageError
 from everloop.replay import bike_sharing
 from everloop.replay.bike_sharing import SHA256, obtain, simulate
 
@@ -41,7 +41,7 @@ def test_a_given_file_is_taken(tmp_path: Path) -> None:
     given.write_text("a\n1\n")
     found = obtain(given, tmp_path / "cache", url=NOWHERE)
     assert (found.path, found.origin, len(found.sha256)) == (given, "file", 64)
-    with pytest.raises(DataError, match="--data: there is no file"):
+    with pytest.raises(UsageError, match="--data: there is no file"):
         obtain(tmp_path / "other.csv", tmp_path / "cache", url=NOWHERE)
 
 

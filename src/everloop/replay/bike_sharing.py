@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from everloop.errors import DataError
+from everloop.errors import UsageError
 
 __all__ = ["BikeData", "default_cache", "obtain", "simulate"]
 
@@ -39,7 +39,7 @@ def obtain(given: Path | None, cache: Path, progress: Progress | None = None, ur
     """Return the bike-sharing file: `given`, else the cached copy, else a download, else a simulation in `cache`."""
     if given is not None:
         if not given.is_file():
-            raise DataError(f"--data: there is no file {given}")
+            raise UsageError(f"--data: there is no file {given}")
         return BikeData(given, _sha256(given.read_bytes()), "file")
     cached = cache / "hour.csv"
     if cached.is_file() and _sha256(cached.read_bytes()) == SHA256:
