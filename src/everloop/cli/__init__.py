@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from everloop.cli import backtest, controller, demo, serve
+from everloop.cli import backtest, controller, demo, serve, show, status, up
 from everloop.errors import EverloopError
 
 __all__ = ["app", "main"]
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for verb in (demo.demo, backtest.backtest, serve.serve, controller.controller):
+for verb in (demo.demo, backtest.backtest, up.up, status.status, show.show, serve.serve, controller.controller):
     app.command()(verb)
 
 

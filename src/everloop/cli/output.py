@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-__all__ = ["Bar", "show_json", "show_replay", "show_table"]
+__all__ = ["Bar", "show_json", "show_record", "show_replay", "show_table"]
 
 
 class Bar:
@@ -69,6 +69,23 @@ def show_replay(summary: Mapping[str, Any]) -> None:
     ]
     show_table("Retrainings", told)
     show_table("The same rows, kept right by", summary["alternatives"])
+
+
+def show_record(record: Mapping[str, Any], indent: int = 0) -> None:
+    """Print one thing, a line a field; what lies in it stands indented."""
+    width = max((len(name) for name in record), default=0) + 2
+    for name, value in record.items():
+        label = f"{'  ' * indent}{name.replace('_', ' '):<{width}}"
+        if isinstance(value, Mapping) and value:
+            print(label.rstrip())
+            show_record(value, indent + 1)
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            for item in value:
+                print(label.rstrip())
+                show_record(item, indent + 1)
+        else:
+            shown = "-" if value in (None, {}, []) else _cell(value)
+            print(f"{label}{shown}")
 
 
 def show_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -25,7 +25,7 @@ from everloop.settings import seconds
 
 _log = logging.getLogger("everloop.loop")
 
-__all__ = ["lease", "run_controller", "run_project"]
+__all__ = ["holder", "lease", "run_controller", "run_project"]
 
 
 def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
@@ -53,17 +53,29 @@ def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
         workspace.close()
 
 
+def holder(path: Path) -> int | None:
+    """Return the process that holds a lease, or None."""
+    if not path.is_file():
+        return None
+    with path.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(file.read().strip() or 0)
+    return None
+
+
 @contextlib.contextmanager
-def lease(path: Path) -> Iterator[None]:
-    """Hold the project's controller lease; a crash gives it back, a second controller is refused."""
+def lease(path: Path, what: str = "controller") -> Iterator[None]:
+    """Hold a project's lease; a crash gives it back, a second holder is refused."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise BusyError(f"another controller (process {holder}) runs this project: stop it first") from None
+            other = file.read().strip() or "unknown"
+            raise BusyError(f"another {what} (process {other}) runs this project: stop it first") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

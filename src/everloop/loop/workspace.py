@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,7 +15,7 @@ from everloop.settings import Settings, load
 from everloop.settings import place as settings_place
 from everloop.store import Store
 
-__all__ = ["Workspace", "open_workspace"]
+__all__ = ["Workspace", "open_workspace", "opened"]
 
 
 class Workspace:
@@ -53,6 +55,16 @@ class Workspace:
 
     def close(self) -> None:
         self.store.close()
+
+
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[Workspace]:
+    """Open the project in `folder`, and close it at the end."""
+    workspace = open_workspace(folder)
+    try:
+        yield workspace
+    finally:
+        workspace.close()
 
 
 def open_workspace(folder: Path, settings: Settings | None = None, **sections: msgspec.Struct) -> Workspace:

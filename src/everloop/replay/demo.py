@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from everloop.errors import UsageError
 from everloop.loop.story import Line, Story
-from everloop.loop.supervisor import Child, Supervisor
+from everloop.loop.supervisor import Supervisor
+from everloop.loop.up import children
 from everloop.loop.workspace import Workspace, open_workspace
 from everloop.replay.bike_sharing import BikeData
 from everloop.replay.client import OverHttp
@@ -97,7 +97,7 @@ def _play(workspace: Workspace, history: History, logs: Path, listener: Listener
         for line in story.news():
             listener.line(line)
 
-    with Supervisor(_children(workspace, port, logs)) as supervisor:
+    with Supervisor(children(workspace.folder, port, "event", logs)) as supervisor:
         listener.processes(supervisor)
         client = OverHttp(f"http://127.0.0.1:{port}", workspace.name, workspace.store, supervisor.check)
         try:
@@ -107,15 +107,6 @@ def _play(workspace: Workspace, history: History, logs: Path, listener: Listener
             return play(history, client, seconds(workspace.settings.replay.label_delay), on_day), client
         finally:
             client.close()
-
-
-def _children(workspace: Workspace, port: int, logs: Path) -> list[Child]:
-    project = ("--project", str(workspace.folder), "--clock", "event")
-    everloop = (sys.executable, "-m", "everloop.cli")
-    return [
-        Child("server", (*everloop, "serve", *project, "--port", str(port)), logs / "server.log"),
-        Child("controller", (*everloop, "controller", *project), logs / "controller.log"),
-    ]
 
 
 def _free_port() -> int:

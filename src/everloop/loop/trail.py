@@ -1,0 +1,147 @@
+"""What stands in a project, and the trail from any of it: prediction -> version -> run -> data version -> commit."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from everloop import registry, store
+from everloop.errors import NotFoundError
+from everloop.journal import Reader, Record
+from everloop.loop.plans import current_plan
+from everloop.loop.process import holder
+from everloop.loop.workspace import Workspace
+from everloop.types import show_time
+
+__all__ = ["Shown", "show", "status"]
+
+_TABLES = {
+    "decision": store.decision,
+    "rollout": store.rollout,
+    "version": store.model_version,
+    "data version": store.data_version,
+    "run": store.run,
+    "event": store.event,
+}
+_TIMES = {"time", "created", "started", "ended", "finished", "start", "end", "until", "labelled_until", "last"}
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One thing with its evidence, and by kind the ids of what it came from and what came of it."""
+
+    kind: str
+    id: str
+    record: dict[str, Any]
+    links: dict[str, list[str]]
+
+
+def status(workspace: Workspace) -> dict[str, Any]:
+    """Return what is served, what is being judged, what was decided last, and who runs the project."""
+    plan = current_plan(workspace)
+    with workspace.store.read() as connection:
+        champion = plan.champion.version if plan else None
+        version = registry.get(connection, workspace.name, champion) if champion else None
+        newest = sa.select(store.decision).order_by(store.decision.c.number.desc()).limit(1)
+        decision = connection.execute(newest).mappings().first()
+        counts = {
+            name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for name, table in _TABLES.items()
+            if name != "event"
+        }
+    return {
+        "project": workspace.name,
+        "champion": champion,
+        "metrics": version["metrics"] if version else {},
+        "data_version": version["data_version"] if version else None,
+        "traffic": {v.version: v.weight for v in plan.variants} if plan else {},
+        "plan_generation": plan.generation if plan else 0,
+        "last_decision": f"{decision['id']} {decision['response']}: {decision['reason']}" if decision else None,
+        "decided": show_time(decision["time"]) if decision else None,
+        "controller": holder(workspace.path(workspace.settings.storage.lease)),
+        "counts": counts,
+    }
+
+
+def show(workspace: Workspace, id: str) -> Shown:
+    """Return the decision, rollout, version, data version, run, event or prediction of an id, with its links.
+
+    Raises `NotFoundError` with the close match.
+    """
+    with workspace.store.read() as connection:
+        for kind, table in _TABLES.items():
+            row = connection.execute(sa.select(table).where(table.c.id == id)).mappings().first()
+            if row is not None:
+                return Shown(kind, id, _readable(dict(row)), _links(connection, kind, dict(row)))
+    records = _journalled(workspace, id)
+    if not records:
+        raise NotFoundError("decision, rollout, version, data version, run, event or prediction", id, _ids(workspace))
+    return _prediction(workspace, id, records)
+
+
+def _prediction(workspace: Workspace, id: str, records: list[Record]) -> Shown:
+    told = [{"kind": r.kind, "time": show_time(r.time)} | _decoded(r) for r in records]
+    links: dict[str, list[str]] = {}
+    version = next((t.get("version") for t in told if t["kind"] == "prediction"), None)
+    if version:
+        found = show(workspace, version)
+        links = {"version": [version]} | {
+            k: v for k, v in found.links.items() if k in ("run", "data version", "decision")
+        }
+        if commit := found.record.get("commit"):
+            links["commit"] = [commit]
+    return Shown("prediction", id, {"records": told}, links)
+
+
+def _decoded(record: Record) -> dict[str, Any]:
+    payload: dict[str, Any] = msgspec.json.decode(record.payload)
+    return {k: v for k, v in (payload or {}).items() if k != "time"}
+
+
+def _journalled(workspace: Workspace, id: str) -> list[Record]:
+    found: list[Record] = []
+    with contextlib.closing(Reader(workspace.journal)) as reader:
+        while records := reader.poll(5000):
+            found += [record for record in records if record.id == id]
+    return found
+
+
+def _links(connection: store.Connection, kind: str, row: dict[str, Any]) -> dict[str, list[str]]:
+    version, decision, rollout = store.model_version.c, store.decision.c, store.rollout.c
+
+    def ids(query: sa.Select[Any]) -> list[str]:
+        return [str(i) for i in connection.execute(query).scalars()]
+
+    links: dict[str, list[str]] = {}
+    if kind == "decision" and row["run"]:
+        links["run"] = [row["run"]]
+        links["version"] = ids(sa.select(version.id).where(version.run == row["run"]))
+        links["rollout"] = ids(sa.select(rollout.id).where(rollout.decision == row["id"]))
+    elif kind == "rollout":
+        links = {"decision": [row["decision"]], "version": [row["champion"], row["candidate"]]}
+    elif kind == "version":
+        links = {"run": [row["run"]], "data version": [row["data_version"]]}
+        links["decision"] = ids(sa.select(decision.id).where(decision.run == row["run"]))
+        links["rollout"] = ids(sa.select(rollout.id).where(rollout.candidate == row["id"]))
+    elif kind == "data version":
+        links["version"] = ids(sa.select(version.id).where(version.data_version == row["id"]))
+        links["data version"] = [row["parent"]] if row["parent"] else []
+    elif kind == "run":
+        links["version"] = ids(sa.select(version.id).where(version.run == row["id"]))
+        links["decision"] = ids(sa.select(decision.id).where(decision.run == row["id"]))
+    return {name: found for name, found in links.items() if found}
+
+
+def _readable(value: Any, name: str = "") -> Any:
+    """Return a row with its times as text, without a rollout's running sums: its verdict says what they came to."""
+    if isinstance(value, dict):
+        return {k: _readable(v, k) for k, v in value.items() if k != "state"}
+    if isinstance(value, list):
+        return [_readable(v) for v in value]
+    return show_time(value) if name in _TIMES and isinstance(value, float) else value
+
+
+def _ids(workspace: Workspace) -> list[str]:
+    return [str(row["id"]) for table in _TABLES.values() for row in workspace.store.rows(sa.select(table.c.id))]
