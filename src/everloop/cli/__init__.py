@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from everloop.cli import backtest, controller, demo, serve, show, status, up
+from everloop.cli import backtest, controller, demo, init, serve, show, status, up
 from everloop.errors import EverloopError
 
 __all__ = ["app", "main"]
@@ -18,7 +18,10 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for verb in (demo.demo, backtest.backtest, up.up, status.status, show.show, serve.serve, controller.controller):
+VERBS = (
+    demo.demo, init.init, backtest.backtest, up.up, status.status, show.show, serve.serve, controller.controller,
+)  # fmt: skip
+for verb in VERBS:
     app.command()(verb)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import socket
-import subprocess
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from everloop.errors import UsageError
+from everloop.loop.projects import commit_all, copy_template
 from everloop.loop.story import Line, Story
 from everloop.loop.supervisor import Supervisor
 from everloop.loop.up import children
@@ -26,6 +25,7 @@ from everloop.settings import load, seconds
 __all__ = ["Listener", "run_demo"]
 
 TEMPLATE, TITLE = "bike-sharing", "Everloop on bike sharing"
+WHO = ("-c", "user.name=Everloop demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
 
 
 class Listener:
@@ -72,20 +72,9 @@ def make_project(out: Path) -> Path:
     mark.touch()
     shutil.rmtree(project, ignore_errors=True)
     shutil.rmtree(out / "logs", ignore_errors=True)
-    with resources.as_file(resources.files("everloop") / "templates" / TEMPLATE) as template:
-        shutil.copytree(template, project, ignore=shutil.ignore_patterns("__pycache__"))
-    _commit(project)
+    copy_template(TEMPLATE, project)
+    commit_all(project, "The bike-sharing project", *WHO)
     return project.resolve()
-
-
-def _commit(project: Path) -> None:
-    """Make the project a git repository of one commit, so that its versions name it; without git they name none."""
-    who = ("-c", "user.name=Everloop demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
-    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "The bike-sharing project"]):
-        try:
-            subprocess.run(["git", *command], cwd=project, check=True, capture_output=True, timeout=30)
-        except (OSError, subprocess.SubprocessError):
-            return
 
 
 def _play(workspace: Workspace, history: History, logs: Path, listener: Listener) -> tuple[Played, OverHttp]:
