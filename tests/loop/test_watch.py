@@ -122,6 +122,18 @@ def test_a_label_that_is_no_number_is_counted_and_left_out(
     assert watch.state.unusable == 1
 
 
+def test_a_request_sent_again_counts_once_everywhere(
+    watch: Watch, traffic: Traffic, models: dict[str, Model], schema: Schema
+) -> None:
+    scorer = Scorer(schema)
+    for row in (0, 1, 1, 2, 0):
+        traffic.label(traffic.predict(row), 1.0)
+    watch.read(plan(), models, scorer)
+    assert len(watch.state.inputs) == 3
+    assert watch.state.traffic == {"v1": 3}
+    assert [r.time for r in watch.release(scorer)] == [1000.0, 1001.0, 1002.0]
+
+
 def test_a_restart_goes_on_where_the_state_was_stored(
     tmp_path: Path, traffic: Traffic, models: dict[str, Model], schema: Schema
 ) -> None:

@@ -141,9 +141,9 @@ class Watch:
                 answers[version] = scorer.answers(model.predict_lists(prediction.inputs))
         for row in range(len(answers[prediction.version])):
             payload = {"version": prediction.version, "answers": {v: found[row] for v, found in answers.items()}}
-            self._join.predicted((record.id, row), record.time, payload)
-            self._inputs.append((record.time, {name: values[row] for name, values in prediction.inputs.items()}))
-        self._state.traffic[prediction.version] = self._state.traffic.get(prediction.version, 0) + 1
+            if self._join.predicted((record.id, row), record.time, payload):
+                self._inputs.append((record.time, {name: values[row] for name, values in prediction.inputs.items()}))
+                self._state.traffic[prediction.version] = self._state.traffic.get(prediction.version, 0) + 1
 
     def _labelled(self, feedback: Feedback, scorer: Scorer) -> None:
         truth = scorer.truth(feedback.value)

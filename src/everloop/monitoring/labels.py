@@ -59,15 +59,16 @@ class LabelJoin:
         self.coverage, self.state, self._limit = coverage, state or JoinState(), limit
         self._rows: dict[Key, Waiting] = {w.key: w for w in self.state.waiting}
 
-    def predicted(self, key: Key, time: float, payload: Any) -> None:
-        """Remember one predicted row; a row predicted twice counts once."""
+    def predicted(self, key: Key, time: float, payload: Any) -> bool:
+        """Remember one predicted row; returns whether it is new: one predicted twice counts once."""
         if key in self._rows or time < self.state.watermark:
-            return
+            return False
         row = Waiting(time, key, payload)
         self._rows[key] = row
         bisect.insort(self.state.waiting, row, key=lambda w: w.order)
         if len(self.state.waiting) > self._limit:
             self._pass_over(self.state.waiting.pop(0))
+        return True
 
     def labelled(self, key: Key, value: Any, observed: float) -> bool:
         """Take one label; returns whether it is new."""
