@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from everloop.errors import SystemError_
+from everloop.errors import SystemError_, UsageError
+from everloop.loop.client import Client
 from everloop.loop.commands import CLOCK, finish, waiting
-from everloop.replay import client
 from everloop.replay.client import OverHttp
 from everloop.store import Store
 from everloop.types import Feedback
@@ -48,7 +48,8 @@ class Site:
                 if behaviour == "cut":
                     self.close_connection = True
                     return
-                self._send(int(behaviour), ANSWER if behaviour == 200 else {"error": f"told {behaviour}"})
+                answer = {"accepted": 1} if self.path.endswith("feedback") else ANSWER
+                self._send(int(behaviour), answer if behaviour == 200 else {"error": f"told {behaviour}"})
 
             def do_GET(self) -> None:
                 self._send(200, {"plan_generation": site.generation} if self.path == "/v2" else MODEL)
@@ -88,8 +89,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def caller(site: Site, store: Store) -> Iterator[OverHttp]:
-    with contextlib.closing(OverHttp(f"http://127.0.0.1:{site.server.server_port}", "toy", store)) as caller:
-        yield caller
+    with contextlib.closing(Client(f"http://127.0.0.1:{site.server.server_port}", "toy")) as client:
+        yield OverHttp(client, store)
 
 
 def test_what_fails_on_the_way_is_sent_again_with_the_same_id(site: Site, caller: OverHttp) -> None:
@@ -123,16 +124,21 @@ def test_waiting_ends_when_it_is_in_vain(store: Store) -> None:
     def check() -> None:
         raise SystemError_("the server keeps ending: no disk")
 
-    with contextlib.closing(OverHttp("http://127.0.0.1:9", "toy", store, check)) as caller:
+    with contextlib.closing(Client("http://127.0.0.1:9", "toy", check=check)) as client:
         with pytest.raises(SystemError_, match="keeps ending: no disk"):
-            caller.predict("a", 5.0, {"a": 1.5})
+            OverHttp(client, store, check).predict("a", 5.0, {"a": 1.5})
 
 
-def test_a_server_that_is_away_for_long_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.05)
-    with contextlib.closing(OverHttp("http://127.0.0.1:9", "toy", store)) as caller:
-        with pytest.raises(SystemError_, match="does not answer for a minute"):
-            caller.predict("a", 5.0, {"a": 1.5})
+def test_a_server_that_is_away_for_long_is_told(store: Store) -> None:
+    with contextlib.closing(Client("http://127.0.0.1:9", "toy", patience=0.05)) as client:
+        with pytest.raises(SystemError_, match=r"the server at http://127\.0\.0\.1:9 does not answer"):
+            OverHttp(client, store).predict("a", 5.0, {"a": 1.5})
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "https://host", "http://"])
+def test_what_is_no_url_is_told(url: str) -> None:
+    with pytest.raises(UsageError, match="is no server: write it as http://HOST:PORT"):
+        Client(url, "toy")
 
 
 def test_time_moves_on_when_controller_and_server_have_followed(site: Site, store: Store, caller: OverHttp) -> None:

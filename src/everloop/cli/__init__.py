@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from everloop.cli import backtest, controller, demo, init, serve, show, status, up
+from everloop.cli import backtest, controller, demo, feedback, init, predict, serve, show, status, up
 from everloop.errors import EverloopError
 
 __all__ = ["app", "main"]
@@ -19,7 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 VERBS = (
-    demo.demo, init.init, backtest.backtest, up.up, status.status, show.show, serve.serve, controller.controller,
+    demo.demo, init.init, backtest.backtest, up.up, predict.predict, feedback.feedback,
+    status.status, show.show, serve.serve, controller.controller,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 from pathlib import Path
 from typing import Any
 
 from everloop.errors import UsageError
+from everloop.loop.client import Client
 from everloop.loop.projects import commit_all, copy_template
 from everloop.loop.story import Line, Story
 from everloop.loop.supervisor import Supervisor
@@ -88,14 +90,13 @@ def _play(workspace: Workspace, history: History, logs: Path, listener: Listener
 
     with Supervisor(children(workspace.folder, port, "event", logs)) as supervisor:
         listener.processes(supervisor)
-        client = OverHttp(f"http://127.0.0.1:{port}", workspace.name, workspace.store, supervisor.check)
-        try:
+        url = f"http://127.0.0.1:{port}"
+        with contextlib.closing(Client(url, workspace.name, check=supervisor.check)) as client:
+            live = OverHttp(client, workspace.store, supervisor.check)
             listener.stage("training")
-            client.advance(float(history.live_times[0]))
+            live.advance(float(history.live_times[0]))
             listener.stage("replaying")
-            return play(history, client, seconds(workspace.settings.replay.label_delay), on_day), client
-        finally:
-            client.close()
+            return play(history, live, seconds(workspace.settings.replay.label_delay), on_day), live
 
 
 def _free_port() -> int:

@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from everloop.loop.client import infer_request
 from everloop.replay.history import History
-from everloop.serving.protocol import InferRequest, InferResponse, Tensor
+from everloop.serving.protocol import InferRequest, InferResponse
 from everloop.types import Feedback, new_id
 
 __all__ = ["Answer", "Live", "Played", "answer_of", "play", "request_of"]
@@ -41,8 +42,7 @@ class Live(Protocol):
 
 def request_of(id: str, time: float, inputs: dict[str, Any], datatypes: dict[str, str]) -> InferRequest:
     """Return the inference request of one row."""
-    tensors = [Tensor(name, [1], datatypes[name], [_plain(value)]) for name, value in inputs.items()]
-    return InferRequest(tensors, id, {"time": time})
+    return infer_request({name: [value] for name, value in inputs.items()}, datatypes, id, time)
 
 
 def answer_of(response: InferResponse) -> Answer:
@@ -87,10 +87,6 @@ def play(history: History, live: Live, delay: float, on_day: Callable[[int, int]
         live.advance(end)
         on_day(day + 1, days)
     return Played(versions, np.asarray(answers, dtype=np.float64))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def _rows(shape: tuple[int, ...], data: list[Any]) -> list[Any]:
