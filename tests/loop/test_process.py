@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.projects import write_project
 
 from everloop.errors import BusyError
 from everloop.loop.commands import CLOCK, post, result
-from everloop.loop.process import lease
+from everloop.loop.process import holder, lease
 from everloop.store import Store
 from everloop.types import Event
 
@@ -75,3 +76,27 @@ def test_a_clock_event_is_carried_out_once_and_survives_a_kill(tmp_path: Path) -
         second.terminate()
         second.communicate(timeout=60)
         store.close()
+
+
+def test_looking_who_holds_a_lease_does_not_take_it(tmp_path: Path) -> None:
+    path = tmp_path / "controller.lease"
+    assert holder(path) is None
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            holder(path)
+            stop.wait(0.001)
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(5):
+            with lease(path):
+                assert holder(path) == os.getpid()
+    finally:
+        stop.set()
+        for looker in lookers:
+            looker.join()
+    assert holder(path) is None

@@ -96,3 +96,18 @@ def test_classes_that_a_window_lacks_have_no_probability() -> None:
     assert answers.shape == (300, 3)
     assert (answers[:, 2] == 0).all()
     assert answers.sum(1) == pytest.approx(1.0)
+
+
+def test_a_gap_before_the_newest_rows_leaves_no_level_to_fit() -> None:
+    """Half a year of nothing: an origin whose newest horizon is empty still has every member."""
+    rng = np.random.default_rng(0)
+    times = np.concatenate([np.arange(400) * 3600.0, 180 * 86400.0 + np.arange(48) * 3600.0])
+    rows = pd.DataFrame({"x": rng.normal(size=len(times))})
+    rows["y"] = 3 * rows["x"] + rng.normal(0, 0.1, len(times))
+    problem = Problem(
+        task="regression", inputs=("x",), target="y", classes=(), build=LinearRegression,
+        loss=lambda truth, answers: (truth - answers) ** 2, horizon=14 * 86400.0,
+    )  # fmt: skip
+    choice = choose(problem, rows, times)
+    assert np.isfinite(choice.answers).all()
+    assert len(choice.rows) == 48

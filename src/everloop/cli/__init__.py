@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from everloop.cli import backtest, controller, demo, feedback, init, predict, serve, show, status, up
+from everloop.cli import (
+    backtest,
+    controller,
+    demo,
+    feedback,
+    init,
+    predict,
+    promote,
+    rollback,
+    run,
+    serve,
+    show,
+    status,
+    up,
+)
 from everloop.errors import EverloopError
 
 __all__ = ["app", "main"]
@@ -20,7 +34,7 @@ app = typer.Typer(
 )
 VERBS = (
     demo.demo, init.init, backtest.backtest, up.up, predict.predict, feedback.feedback,
-    status.status, show.show, serve.serve, controller.controller,
+    run.run, promote.promote, rollback.rollback, status.status, show.show, serve.serve, controller.controller,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

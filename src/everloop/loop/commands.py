@@ -7,13 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from everloop import store
-from everloop.store import Store
+from everloop.store import Connection, Store
 from everloop.types import Event, as_json
 
-__all__ = ["CLOCK", "finish", "post", "result", "waiting"]
+__all__ = ["CLOCK", "PROMOTE", "RETRAIN", "ROLLBACK", "conclude", "finish", "post", "result", "waiting"]
 
 CLOCK = "everloop.clock"
 """`time` has come: with `--clock=event` the controller looks only then (a replay owns the clock)."""
+
+RETRAIN, PROMOTE, ROLLBACK = "everloop.retrain", "everloop.promote", "everloop.rollback"
+"""What a person may ask for: `data` holds a `reason`, and `version` for a promotion."""
 
 
 def post(target: Store, event: Event) -> None:
@@ -34,8 +37,13 @@ def waiting(target: Store, type: str) -> list[Event]:
 def finish(target: Store, id: str, outcome: dict[str, Any]) -> None:
     """Mark an event as carried out, with what came of it."""
     with target.begin() as connection:
-        values = {"status": "done", "result": outcome}
-        connection.execute(store.event.update().where(store.event.c.id == id).values(**values))
+        conclude(connection, id, outcome)
+
+
+def conclude(connection: Connection, id: str, outcome: dict[str, Any]) -> None:
+    """Mark an event as carried out, in the transaction that carries it out."""
+    values = {"status": "done", "result": outcome}
+    connection.execute(store.event.update().where(store.event.c.id == id).values(**values))
 
 
 def result(target: Store, id: str) -> dict[str, Any] | None:

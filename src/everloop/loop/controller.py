@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from everloop import registry
 from everloop.checks import Check, Verdict
-from everloop.errors import EverloopError
+from everloop.errors import EverloopError, UsageError
 from everloop.evaluation import losses
 from everloop.inference import Model
+from everloop.loop.commands import PROMOTE, RETRAIN, conclude
 from everloop.loop.plans import current_plan, next_generation, publish
 from everloop.loop.records import (
     close_decision,
@@ -24,13 +25,15 @@ from everloop.loop.records import (
     record_signals,
     save_state,
 )
+from everloop.loop.succession import baseline_of, check_promotable, previous_champion
 from everloop.loop.watch import ScoredRow, Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
 from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
 from everloop.rollouts import Pair, RolloutRules, RolloutState, advance, begin
+from everloop.rollouts import end as end_rollout
 from everloop.store import Connection
 from everloop.triggers import TriggerState
-from everloop.types import Decision, Plan, Signal, as_json, new_id
+from everloop.types import Decision, Event, Plan, Signal, as_json, new_id
 
 __all__ = ["Controller", "ControllerState", "Developed"]
 
@@ -106,6 +109,19 @@ class Controller:
             self._evaluate(now, plan, models)
             self._finish_open()
         return publish(self._workspace)
+
+    def carry_out(self, event: Event, now: float) -> dict[str, Any]:
+        """Do what a person asked for, once; returns what came of it, or an `error` where it cannot be done."""
+        with self._workspace.store.begin() as connection:
+            try:
+                outcome = self._obey(connection, event, now)
+            except UsageError as error:
+                outcome = {"error": str(error)}
+            conclude(connection, event.id, outcome)
+            self._save(connection)
+        self._finish_open()
+        publish(self._workspace)
+        return outcome
 
     def close(self) -> None:
         """Close what it reads; all that it decided is in the store."""
@@ -189,6 +205,45 @@ class Controller:
         elif verdict.reason != self.state.held:
             record_decision(connection, Decision(now, "hold", verdict.reason, (), evidence), status="done")
             self.state.held = verdict.reason
+
+    def _obey(self, connection: Connection, event: Event, now: float) -> dict[str, Any]:
+        """Carry out a command in the transaction that concludes it; raises `UsageError` for what cannot be done."""
+        model, reason = self._workspace.name, str(event.data.get("reason") or "a person asked for it")
+        champion = registry.alias(connection, model, "champion")
+        if champion is None:
+            raise UsageError("there is no model yet: the controller trains the first one by itself")
+        rollout = self.state.rollout
+        if event.type == RETRAIN:
+            if rollout:
+                raise UsageError(f"rollout {self.state.rollout_id} is being judged: end it first")
+            asked = Decision(now, "retrain", reason, (event.id,))
+            self.state.retrainings.append(now)
+            return {"decision": record_decision(connection, asked, status="open", run=new_id(now))}
+        verdict = Verdict("person", "pass" if event.type == PROMOTE else "fail", reason)
+        if event.type == PROMOTE:
+            version = str(event.data.get("version", ""))
+            check_promotable(registry.get(connection, model, version), champion)
+        elif rollout:
+            version = champion
+        else:
+            version = previous_champion(connection, model, champion)
+        if rollout:
+            promoted = version == rollout.candidate
+            end_rollout(rollout, "promoted" if promoted else "rolled_back", verdict)
+            record_rollout(connection, rollout, now, id=self.state.rollout_id)
+            if not promoted:
+                registry.set_stage(connection, model, rollout.candidate, "rejected", now)
+                next_generation(connection)
+                self.drift.rebase(self._watch.watermark)
+            registry.drop_alias(connection, model, "candidate", now)
+            self.state.rollout, self.state.rollout_id, self.state.candidate_rows = None, None, []
+        if version != champion:
+            self._promote(connection, version, Verdict("person", "pass", reason), now, archive=champion)
+            bundle = registry.get(connection, model, version)["bundle"]
+            self._watch_champion(baseline_of(self._workspace.model(bundle), self._block), now)
+        response: Literal["promote", "roll_back"] = "promote" if event.type == PROMOTE else "roll_back"
+        decision = Decision(now, response, reason, (event.id,), {"champion": version, "before": champion})
+        return {"decision": record_decision(connection, decision, status="done"), "champion": version}
 
     def _decide_first(self, now: float) -> None:
         with self._workspace.store.begin() as connection:

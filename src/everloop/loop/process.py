@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from everloop.errors import BusyError
-from everloop.loop.commands import CLOCK, finish, waiting
+from everloop.loop.commands import CLOCK, PROMOTE, RETRAIN, ROLLBACK, finish, waiting
 from everloop.loop.controller import Controller
 from everloop.loop.story import Story
 from everloop.loop.wiring import build_controller
@@ -70,16 +70,26 @@ def lease(path: Path, what: str = "controller") -> Iterator[None]:
     """Hold a project's lease; a crash gives it back, a second holder is refused."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             file.seek(0)
             other = file.read().strip() or "unknown"
-            raise BusyError(f"another {what} (process {other}) runs this project: stop it first") from None
+            raise BusyError(f"another {what} (process {other}) runs this project: stop it first")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a lease's file; tried for half a second, since somebody may only be looking who holds it."""
+    for _ in range(25):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
 
 
 def run_controller(
@@ -88,6 +98,8 @@ def run_controller(
     """Step until `stop`: every second of wall time, or at each clock event."""
     story = Story(workspace.store)
     while not stop.is_set():
+        for event in [e for kind in (RETRAIN, PROMOTE, ROLLBACK) for e in waiting(workspace.store, kind)]:
+            controller.carry_out(event, time.time() if clock == "wall" else event.time)
         if clock == "wall":
             controller.step(time.time())
         else:

@@ -181,14 +181,16 @@ def judge(
     baseline = block_means(times, own, ask.block, float(times[0])).tolist()
     evidence = GateEvidence(score(schema.task, truth, answers["answers"]))
     if champion is not None:
-        fresh = times > champion.trained_until
         model = Model.load(Path(champion.bundle), trusted(Path(champion.keys)))
-        theirs = problem.loss(truth, answers_of(model, judged, schema))
-        start = float(times[fresh][0]) if fresh.any() else 0.0
+        fair, answered = times > champion.trained_until, answers_of(model, judged, schema)
+        if not fair.any():  # no new rows (the code changed): its own out-of-time answers are fair too
+            fair, answered = _remembered(model, times, answered)
+        theirs = problem.loss(truth, answered)
+        start = float(times[fair][0]) if fair.any() else 0.0
         evidence = msgspec.structs.replace(
             evidence,
-            candidate=tuple(block_means(times[fresh], own[fresh], ask.block, start)),
-            champion=tuple(block_means(times[fresh], theirs[fresh], ask.block, start)),
+            candidate=tuple(block_means(times[fair], own[fair], ask.block, start)),
+            champion=tuple(block_means(times[fair], theirs[fair], ask.block, start)),
         )
     return Judged(evidence.metrics, build_gate(ask.gates)(evidence), baseline[-28:])
 
@@ -282,6 +284,24 @@ def problem_of(schema: Schema, ask: Ask) -> Problem:
         horizon=ask.horizon,
         block=ask.block,
     )
+
+
+def _remembered(
+    model: Model, times: NDArray[np.float64], answers: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which rows a model was judged on out of time (known by a time that is theirs alone), and its answers."""
+    with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
+        before, known = arrays["time"], arrays["answers"]
+    alone = [
+        t
+        for t, count in zip(*np.unique(np.concatenate([before, times]), return_counts=True), strict=True)
+        if count == 2
+    ]
+    place = {t: i for i, t in enumerate(before.tolist())}
+    fair = np.isin(times, alone) & np.isin(times, before)
+    found = answers.copy()
+    found[fair] = known[[place[t] for t in times[fair].tolist()]].reshape(found[fair].shape)
+    return fair, found
 
 
 def _outputs(schema: Schema) -> tuple[Column, ...]:

@@ -1,5 +1,5 @@
 """How a candidate takes over: shadow pairs, canary exposure, expiry; pure state machines."""
 
-from everloop.rollouts.rollout import Pair, RolloutRules, RolloutState, advance, begin
+from everloop.rollouts.rollout import Pair, RolloutRules, RolloutState, advance, begin, end
 
-__all__ = ["Pair", "RolloutRules", "RolloutState", "advance", "begin"]
+__all__ = ["Pair", "RolloutRules", "RolloutState", "advance", "begin", "end"]

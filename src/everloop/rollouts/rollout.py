@@ -10,7 +10,7 @@ from everloop.checks import Outcome, Verdict
 from everloop.statistics import BlockMeans, MeanTest, mean_test
 from everloop.types import show_time
 
-__all__ = ["Pair", "RolloutRules", "RolloutState", "advance", "begin"]
+__all__ = ["Pair", "RolloutRules", "RolloutState", "advance", "begin", "end"]
 
 Status = Literal["shadow", "canary", "promoted", "rolled_back", "expired"]
 
@@ -61,7 +61,7 @@ def begin(champion: str, candidate: str, started: float, rules: RolloutRules) ->
     state = RolloutState(champion, candidate, started, "shadow", 0.0, differences, old, new)
     if rules.strategy == "replace":
         reason = "strategy replace: promoted without a comparison"
-        return _end(state, "promoted", Verdict("rollout", "pass", reason))
+        return end(state, "promoted", Verdict("rollout", "pass", reason))
     if rules.strategy == "canary":
         state.status, state.share = "canary", rules.steps[0]
     return state
@@ -85,11 +85,11 @@ def advance(
     test = mean_test(state.differences.complete(state.labelled_until), rules.alpha / 2, rules.minimum_blocks)
     enough = state.differences.rows(state.labelled_until) >= rules.minimum_labels
     if test.outcome == "positive" and enough:
-        return _end(state, "promoted", _verdict(state, "pass", test, "lower"))
+        return end(state, "promoted", _verdict(state, "pass", test, "lower"))
     if test.outcome == "negative" and enough:
-        return _end(state, "rolled_back", _verdict(state, "fail", test, "higher"))
+        return end(state, "rolled_back", _verdict(state, "fail", test, "higher"))
     if now - state.started >= rules.max_days * 86400.0:
-        return _end(state, "expired", _verdict(state, "inconclusive", test, "not told apart"))
+        return end(state, "expired", _verdict(state, "inconclusive", test, "not told apart"))
     _step(state, test, rules)
     return state
 
@@ -124,6 +124,7 @@ def _mean(blocks: BlockMeans) -> float | None:
     return sum(blocks.sums) / sum(blocks.counts) if sum(blocks.counts) else None
 
 
-def _end(state: RolloutState, status: Status, verdict: Verdict) -> RolloutState:
+def end(state: RolloutState, status: Status, verdict: Verdict) -> RolloutState:
+    """End a rollout by a verdict: its own, or a person's."""
     state.status, state.verdict, state.share = status, verdict, 0.0
     return state

@@ -197,6 +197,8 @@ def _part(problem: Problem, fits: _Fits, member: Member, recipe: Recipe, origin:
         return Part(fits.fit(0, n, time_index=True), time_index=float(fits.times[n - 1]) / 86400.0)
     if member == "level":
         before = fits.count(origin - problem.horizon)
+        if before in (0, n):  # no rows to fit a level on: the newest horizon is all there is, or empty
+            return Part(fits.fit(0, n))
         part = Part(fits.fit(0, before))
         newest = fits.rows.iloc[before:n]
         return Part(part.estimator, fit_level(problem.task, problem.truth(newest), _answers(problem, part, newest)))
