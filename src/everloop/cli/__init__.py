@@ -10,6 +10,7 @@ from everloop.cli import (
     backtest,
     controller,
     demo,
+    doctor,
     feedback,
     init,
     predict,
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 VERBS = (
-    demo.demo, init.init, backtest.backtest, up.up, predict.predict, feedback.feedback,
+    demo.demo, init.init, doctor.doctor, backtest.backtest, up.up, predict.predict, feedback.feedback,
     run.run, promote.promote, rollback.rollback, status.status, show.show, serve.serve, controller.controller,
 )  # fmt: skip
 for verb in VERBS:
