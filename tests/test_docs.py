@@ -46,6 +46,8 @@ def test_a_command_in_the_docs_exists(page: str, line: str) -> None:
     if words[0] == "everloop":
         group = typer.main.get_command(app)
         verb = group.commands[words[1]]  # type: ignore[attr-defined]
+        if hasattr(verb, "commands") and words[2:]:
+            verb = verb.commands[words[2]]
         options = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}
         assert {w for w in words[2:] if w.startswith("--")} <= options | {"--help"}, page
     elif words[0] == "make":
@@ -54,7 +56,7 @@ def test_a_command_in_the_docs_exists(page: str, line: str) -> None:
     elif words[0] == "python":
         assert words[1] == "-m" or (ROOT / words[1]).is_file(), page
     else:
-        assert words[0] in {"cp", "mkdir", "cd", "curl", "pip"}, page
+        assert words[0] in {"cp", "mkdir", "cd", "curl", "pip", "dvc"}, page
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("toml"))

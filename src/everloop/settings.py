@@ -71,7 +71,8 @@ class Data(Section, frozen=True, kw_only=True):
 
     source: str = "data/*.csv"
     target: str
-    time: str
+    time: str | None = None
+    """The column of event time; without it the order of the rows is the order of time."""
     task: Task | None = None
     """Inferred from the target where it is not given: text, booleans or at most 20 whole numbers are classes."""
 
@@ -173,7 +174,7 @@ class Storage(Section, frozen=True, kw_only=True):
 
 
 class Settings(Section, frozen=True, kw_only=True):
-    """A whole project file; `[project] name`, `[data] target` and `time`, `[training] model` are all it needs."""
+    """A whole project file; `[project] name`, `[data] target`, `[training] model` are all it needs."""
 
     project: Project
     data: Data

@@ -130,7 +130,7 @@ class Decision(msgspec.Struct, frozen=True):
     """What the loop answered to one or more events, and why."""
 
     time: float
-    response: Literal["hold", "recalibrate", "retrain", "ask", "promote", "roll_back"]
+    response: Literal["hold", "recalibrate", "retrain", "ask", "deploy", "approve", "promote", "roll_back"]
     reason: str
     events: tuple[str, ...] = ()
     evidence: dict[str, Json] = {}

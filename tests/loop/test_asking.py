@@ -12,15 +12,14 @@ import sqlalchemy as sa
 from tests.projects import write_project
 
 from everloop import store as tables
-from everloop.errors import SystemError_
+from everloop.errors import UsageError
 from everloop.loop.asking import ask
-from everloop.loop.commands import PROMOTE, RETRAIN, ROLLBACK, post, result
+from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, ROLLBACK, post, result
 from everloop.loop.controller import Controller
 from everloop.loop.succession import baseline_of
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, opened
 from everloop.serving import read_plan
-from everloop.settings import load
 from everloop.types import Event
 
 NOW = 1_712_000_000.0
@@ -67,9 +66,11 @@ def trained(loop: Loop) -> Loop:
     return loop
 
 
-def test_nothing_can_be_asked_before_there_is_a_model(loop: Loop) -> None:
-    for type in (RETRAIN, PROMOTE, ROLLBACK):
-        assert "there is no model yet" in loop.ask(type)["error"]
+def test_before_there_is_a_model_one_can_only_be_trained(loop: Loop) -> None:
+    for type in (PROMOTE, ROLLBACK):
+        assert "there is no champion yet" in loop.ask(type)["error"]
+    assert loop.ask(RETRAIN)["decision"] == "d-1"
+    assert loop.champion == "v1"
 
 
 def test_a_retraining_that_was_asked_for_goes_the_usual_way(loop: Loop) -> None:
@@ -136,10 +137,76 @@ def test_a_command_is_stored_with_what_it_did(loop: Loop) -> None:
     assert loop.champion == "v2"
 
 
-def test_without_a_controller_nothing_is_asked(tmp_path: Path) -> None:
+def test_a_version_is_deployed_by_the_strategy_that_was_named(loop: Loop) -> None:
+    trained(loop).ask(RETRAIN)
+    assert "rollout r-1 is being judged: promote v2, or roll back" in loop.ask(DEPLOY, version="v1")["error"]
+    loop.ask(ROLLBACK)
+    assert loop.ask(DEPLOY, version="v1")["error"] == "v1 is the champion already"
+    shadow = loop.ask(DEPLOY, version="v2", strategy="shadow", reason="look again")
+    rollout = loop.rows(tables.rollout)[-1]
+    assert (shadow["rollout"], rollout["status"], rollout["decision"]) == ("r-2", "shadow", shadow["decision"])
+    loop.ask(ROLLBACK)
+    assert loop.ask(DEPLOY, version="v2", strategy="replace")["champion"] == "v2"
+    assert loop.champion == "v2"
+
+
+def test_a_version_waits_for_a_person_where_the_gates_say_so(tmp_path: Path) -> None:
     folder = write_project(tmp_path / "project")
-    with pytest.raises(SystemError_, match="no controller runs this project: start it with `everloop up`"):
-        ask(folder, RETRAIN, {}, lambda _: None)
+    with (folder / "everloop.toml").open("a") as file:
+        file.write("[gates]\napproval = true\n")
     with opened(folder) as workspace:
-        assert workspace.store.rows(sa.select(tables.event)) == []
-    assert load(folder).project.name == "toy"
+        loop = Loop(workspace)
+        loop.controller.step(NOW)
+        assert not workspace.plan.exists()
+        loop.controller.step(NOW + 1)  # it asks once
+        assert [(d["id"], d["evidence"]["outcome"]["waits_for"]) for d in loop.rows(tables.decision)] == [
+            ("d-1", "approval")
+        ]
+        assert loop.ask(APPROVE, version="v1")["champion"] == "v1"
+        decision = loop.ask(RETRAIN)["decision"]
+        assert [v["stage"] for v in loop.rows(tables.model_version)] == ["production", "staged"]
+        assert decision == "d-3"
+        assert loop.ask(APPROVE, version="v2", reason="seen")["rollout"] == "r-1"
+        loop.ask(ROLLBACK)
+        assert loop.ask(APPROVE, version="v2")["error"] == (
+            "v2 does not wait for approval, it is rejected: `everloop deploy` it"
+        )
+        responses = [d["response"] for d in loop.rows(tables.decision)]
+        assert responses == ["retrain", "approve", "retrain", "approve", "roll_back"]
+
+
+def test_a_first_version_that_fails_its_gate_is_not_trained_again_and_again(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    with (folder / "everloop.toml").open("a") as file:
+        file.write("[gates]\nrmse = { max = 0.001 }\n")
+    with opened(folder) as workspace:
+        loop = Loop(workspace)
+        for second in range(3):
+            loop.controller.step(NOW + second)
+        assert [v["stage"] for v in loop.rows(tables.model_version)] == ["rejected"]
+
+
+def test_without_a_controller_it_is_done_at_once(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    lines: list[str] = []
+    steps: list[str] = []
+    outcome = ask(
+        folder, RETRAIN, {"reason": "first"}, lambda line: lines.append(line.kind), lambda p: steps.append(p.step)
+    )
+    assert outcome["champion"] == "v1"
+    assert {"decision", "gate", "rollout"} <= set(lines)
+    assert {"collect", "train", "sign"} <= set(steps)
+    assert ask(folder, RETRAIN, {})["rollout"] == "r-1"
+    assert ask(folder, PROMOTE, {"version": "v2"})["champion"] == "v2"
+    with pytest.raises(UsageError, match="no version of model 'toy' 'v22'"):
+        ask(folder, PROMOTE, {"version": "v22"})
+
+
+def test_what_a_dead_process_left_open_is_carried_out_by_the_next(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    with opened(folder) as workspace:
+        post(workspace.store, Event("left", RETRAIN, "test", NOW, data={"reason": "left behind"}))
+    ask(folder, RETRAIN, {"reason": "mine"})
+    with opened(folder) as workspace:
+        told = [(d["reason"], d["status"]) for d in workspace.store.rows(sa.select(tables.decision))]
+    assert told == [("left behind", "done"), ("mine", "done")]

@@ -12,7 +12,7 @@ from tests.projects import write_project
 
 from everloop.errors import BusyError
 from everloop.loop.commands import CLOCK, post, result
-from everloop.loop.process import holder, lease
+from everloop.loop.lease import holder, lease
 from everloop.store import Store
 from everloop.types import Event
 

@@ -15,7 +15,7 @@ import pandas as pd
 import psutil
 from tests.projects import history, write_project
 
-from everloop.loop.process import holder
+from everloop.loop.lease import holder
 
 ROW = {"inputs": [{"name": n, "shape": [1], "datatype": "FP64", "data": [0.5]} for n in ("a", "b", "hour")]}
 
@@ -35,7 +35,7 @@ def test_up_serves_restarts_and_ends(tmp_path: Path) -> None:
         while holder(folder / ".everloop" / "controller.lease") is None:
             threading.Event().wait(0.05)
         told = everloop("run", "--reason", "a test", "--project", folder)
-        assert told.stdout.startswith("d-2: v2, ")
+        assert told.stdout.startswith("d-2: v2 is judged beside the champion")
         assert everloop("promote", "v2", "--project", folder).stdout == "d-3: v2 is the champion\n"
         assert everloop("rollback", "--project", folder).stdout == "d-4: v1 is the champion\n"
         assert "did you mean" in everloop("promote", "v22", "--project", folder, code=2).stderr

@@ -98,8 +98,8 @@ def test_classes_that_a_window_lacks_have_no_probability() -> None:
     assert answers.sum(1) == pytest.approx(1.0)
 
 
-def test_a_gap_before_the_newest_rows_leaves_no_level_to_fit() -> None:
-    """Half a year of nothing: an origin whose newest horizon is empty still has every member."""
+def test_old_rows_and_live_ones_are_neighbours_whatever_lies_between() -> None:
+    """Half a year of nothing counts as one block: the newest fifth holds 23 rows from before it."""
     rng = np.random.default_rng(0)
     times = np.concatenate([np.arange(400) * 3600.0, 180 * 86400.0 + np.arange(48) * 3600.0])
     rows = pd.DataFrame({"x": rng.normal(size=len(times))})
@@ -110,4 +110,4 @@ def test_a_gap_before_the_newest_rows_leaves_no_level_to_fit() -> None:
     )  # fmt: skip
     choice = choose(problem, rows, times)
     assert np.isfinite(choice.answers).all()
-    assert len(choice.rows) == 48
+    assert len(choice.rows) == 48 + 23

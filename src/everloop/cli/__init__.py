@@ -7,9 +7,12 @@ import sys
 import typer
 
 from everloop.cli import (
+    approve,
     backtest,
     controller,
+    data,
     demo,
+    deploy,
     doctor,
     feedback,
     init,
@@ -35,10 +38,12 @@ app = typer.Typer(
 )
 VERBS = (
     demo.demo, init.init, doctor.doctor, backtest.backtest, up.up, predict.predict, feedback.feedback,
-    run.run, promote.promote, rollback.rollback, status.status, show.show, serve.serve, controller.controller,
+    run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
+    status.status, show.show, serve.serve, controller.controller,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)
+app.add_typer(data.data)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`everloop rollback`: back to the version that served before."""
+"""`everloop rollback`: back to what served before."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["rollback"]
 def rollback(
     reason: Annotated[str, typer.Option(help="Why; it is stored with the decision.")] = "a person asked for it",
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """End the rollout under way, or, without one, go back to the champion before."""
-    from everloop.loop.asking import ask
+    """End the rollout under way; without one, go back to the champion before."""
+    from everloop.cli.asked import carry_out
     from everloop.loop.commands import ROLLBACK
 
-    outcome = ask(project, ROLLBACK, {"reason": reason}, lambda _: None)
-    print(f"{outcome['decision']}: {outcome['champion']} is the champion")
+    carry_out(project, ROLLBACK, {"reason": reason}, json)

@@ -15,15 +15,8 @@ def run(
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask the running controller for one retraining; gates and rollout are the same as for any other."""
-    from everloop.cli.output import Bar, show_json
-    from everloop.loop.asking import ask
+    """Retrain once: in the controller that runs, else here; gates and rollout are the same as for any other."""
+    from everloop.cli.asked import carry_out
     from everloop.loop.commands import RETRAIN
 
-    with Bar() as bar:
-        bar.part("retraining")
-        outcome = ask(project, RETRAIN, {"reason": reason}, lambda line: bar.line(f"{line.kind:<9} {line.text}"))
-    if json:
-        show_json(outcome)
-    else:
-        print(f"{outcome['decision']}: {outcome['version']}, {outcome['gate']['reason']}")
+    carry_out(project, RETRAIN, {"reason": reason}, json)

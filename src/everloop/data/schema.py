@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import date, timedelta
 from numbers import Number
 from typing import Any, Literal
@@ -15,9 +16,13 @@ from numpy.typing import NDArray
 from everloop.errors import DataError, close_match
 from everloop.types import Column, Task
 
-__all__ = ["Schema", "conform", "event_times", "infer", "label"]
+__all__ = ["ORDER", "Schema", "conform", "event_times", "infer", "label", "timed"]
+
+ORDER = "row_time"
+"""The time column of a table that has none: rows a minute apart from 2000-01-01 on, in their order."""
 
 CLASSES, CATEGORIES, CATEGORY_SHARE = 20, 100, 0.2
+EPOCH = 946684800.0  # 2000-01-01
 LATEST = 253402300800.0  # the year 10000: milliseconds taken for seconds lie far behind it
 Kind = Literal["bool", "number", "text"]
 _OUTPUTS = frozenset(("prediction", "label", "probability"))  # of a model, beside which its inputs have no place
@@ -90,6 +95,19 @@ def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     table[schema.target.name] = _targets(frame[schema.target.name], schema)
     result = pd.DataFrame(table, index=frame.index)
     return result.sort_values(schema.time, kind="stable")
+
+
+def timed(frame: pd.DataFrame, time: str | None) -> tuple[pd.DataFrame, str]:
+    """Return a table and its time column's name; without one, the order of the rows becomes a column of times."""
+    if time is not None:
+        return frame, time
+    if ORDER in frame.columns:
+        raise DataError(
+            f"column {ORDER!r} has the name that rows without a time get: name it as [data] time, or rename it"
+        )
+    if likely := next((name for name in frame.columns if _looks_like_time(frame[name])), None):
+        raise DataError(f"column {likely!r} looks like the time of a row: name it as [data] time, or drop it")
+    return frame.assign(**{ORDER: EPOCH + np.arange(len(frame)) * 60.0}), ORDER
 
 
 def event_times(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
@@ -221,6 +239,14 @@ def _times(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     return times.dt.as_unit("us")
 
 
+def _looks_like_time(values: pd.Series[Any]) -> bool:
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return True
+    texts = [v for v in values.iloc[:50] if isinstance(v, str)]
+    dates = [bool(re.match(r"\d{4}-\d\d-\d\d", text)) for text in texts]
+    return bool(dates) and all(dates)
+
+
 def _targets(values: pd.Series[Any], schema: Schema) -> pd.Series[Any]:
     name = schema.target.name
     missing = values.isna()
@@ -242,7 +268,9 @@ def _example(values: pd.Series[Any], mask: pd.Series[bool]) -> str:
 
 
 def _rows(mask: pd.Series[bool]) -> str:
-    places = np.flatnonzero(mask.to_numpy())
+    """Return the numbers of rows, from 1, as they stood before the features function, where it keeps their index."""
+    whole = pd.api.types.is_integer_dtype(mask.index)
+    places = mask.index[mask] if whole else np.flatnonzero(mask.to_numpy())
     shown = ", ".join(str(int(p) + 1) for p in places[:5])
     return (
         f"row {shown}"

@@ -15,9 +15,10 @@ from everloop.checks import Check, Verdict
 from everloop.errors import SettingsError, close_match
 from everloop.evaluation.metrics import METRICS
 
-__all__ = ["GateEvidence", "build_gate"]
+__all__ = ["GateEvidence", "build_gate", "needs_approval"]
 
 
+APPROVAL = "approval"
 BEYOND_DOUBT = 1.645  # standard errors, one-sided 5 %
 
 
@@ -39,13 +40,18 @@ def build_gate(gates: Mapping[str, Any]) -> Check[GateEvidence]:
     rollout's live pairs to show. With no block to compare, or one that looks worse, it is inconclusive.
     """
     checks: list[Check[GateEvidence]] = []
+    needs_approval(gates)
     for name, bounds in gates.items():
+        if name == APPROVAL:
+            continue
         if name == "beats_champion":
             if not isinstance(bounds, bool):
                 raise SettingsError(f"[gates] beats_champion = {bounds!r}: write true or false")
             checks += [_beats_champion()] if bounds else []
         elif name not in METRICS:
-            raise SettingsError(f"[gates] unknown metric {name!r}{close_match(name, [*METRICS, 'beats_champion'])}")
+            raise SettingsError(
+                f"[gates] unknown metric {name!r}{close_match(name, [*METRICS, 'beats_champion', APPROVAL])}"
+            )
         elif not _are_bounds(bounds):
             raise SettingsError(
                 f"[gates] {name} = {bounds!r}: write {{ min = ... }}, {{ max = ... }} or both, in numbers"
@@ -57,6 +63,14 @@ def build_gate(gates: Mapping[str, Any]) -> Check[GateEvidence]:
     if not checks:
         return Check("gates", lambda _: Verdict("gates", "pass", "the project file sets no gate"))
     return reduce(and_, checks)
+
+
+def needs_approval(gates: Mapping[str, Any]) -> bool:
+    """Tell whether `[gates] approval` asks a person: a version that passed all else waits until it is approved."""
+    wanted = gates.get(APPROVAL, False)
+    if not isinstance(wanted, bool):
+        raise SettingsError(f"[gates] {APPROVAL} = {wanted!r}: write true or false")
+    return wanted
 
 
 def _are_bounds(bounds: object) -> bool:

@@ -1,7 +1,8 @@
-"""How a person asks the running controller for something: a command event, and the wait for what came of it."""
+"""How a person asks for something: a command event, carried out by the controller that runs, or by ourselves."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,46 +11,86 @@ from typing import Any
 import sqlalchemy as sa
 
 from everloop import store
-from everloop.errors import CheckError, SystemError_, UsageError
+from everloop.errors import BusyError, CheckError, SystemError_, UsageError
 from everloop.loop.commands import post, result
-from everloop.loop.process import holder
+from everloop.loop.lease import holder, lease
+from everloop.loop.process import carry_out_asked
 from everloop.loop.story import Line, Story
+from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, opened
+from everloop.pipelines import Progress
 from everloop.types import Event, new_id
 
 __all__ = ["ask"]
 
 PATIENCE = 20.0  # a supervisor starts a controller that died again
+Lines = Callable[[Line], None]
 
 
-def ask(folder: Path, type: str, data: dict[str, Any], on_line: Callable[[Line], None]) -> dict[str, Any]:
-    """Return what came of a command, once the controller has carried it out; `on_line` is told what it does meanwhile.
+def ask(
+    folder: Path,
+    type: str,
+    data: dict[str, Any],
+    on_line: Lines = lambda _line: None,
+    on_step: Callable[[Progress], None] = lambda _step: None,
+) -> dict[str, Any]:
+    """Return what came of a command, once it is carried out: by the controller that runs, else here and now.
 
-    Raises `UsageError` for what cannot be done, `CheckError` for a retraining that failed, and `SystemError_` where no
-    controller runs.
+    `on_line` is told what happens meanwhile, `on_step` of each step of a retraining that runs here. Raises `UsageError`
+    for what cannot be done, `CheckError` for a retraining that failed.
     """
     with opened(folder) as workspace:
-        if not _controlled(workspace):
-            raise SystemError_("no controller runs this project: start it with `everloop up`")
-        story, now, seen = Story(workspace.store), time.time(), time.monotonic()
+        story, now = Story(workspace.store), time.time()
         event = Event(new_id(now), type, "command line", now, data=data)
         post(workspace.store, event)
-        outcome: dict[str, Any] | None = None
-        while outcome is None or _open(workspace, outcome):
-            time.sleep(0.05)
-            seen = time.monotonic() if _controlled(workspace) else seen
-            if time.monotonic() - seen > PATIENCE:
-                raise SystemError_("the controller is gone: the next one carries out what was asked")
-            outcome = result(workspace.store, event.id)
+
+        def tell() -> None:
             for line in story.news():
                 on_line(line)
-        if "error" in outcome:
-            raise UsageError(str(outcome["error"]))
-        decision = _decision(workspace, outcome)
-        if decision["status"] == "failed":
-            raise CheckError(str(decision["evidence"]["outcome"]["error"]))
-        came: dict[str, Any] = decision["evidence"].get("outcome", {})
-        return outcome | came
+
+        def stepped(progress: Progress) -> None:
+            on_step(progress)
+            tell()
+
+        if _controlled(workspace) or not _carry_out_here(workspace, stepped):
+            _wait(workspace, event.id, tell)
+        tell()
+        return _outcome(workspace, event.id)
+
+
+def _carry_out_here(workspace: Workspace, report: Callable[[Progress], None]) -> bool:
+    """Be the controller for as long as it takes to do what was asked; False where another one came first."""
+    try:
+        with lease(workspace.path(workspace.settings.storage.lease)):
+            controller = build_controller(workspace, training_time=lambda _: time.time(), report=report)
+            with contextlib.closing(controller):
+                carry_out_asked(workspace, controller, "wall")
+    except BusyError:
+        return False
+    return True
+
+
+def _wait(workspace: Workspace, event: str, tell: Callable[[], None]) -> None:
+    """Wait until the controller has carried out an event and what it decided."""
+    seen, outcome = time.monotonic(), None
+    while outcome is None or _open(workspace, outcome):
+        time.sleep(0.05)
+        seen = time.monotonic() if _controlled(workspace) else seen
+        if time.monotonic() - seen > PATIENCE:
+            raise SystemError_("the controller is gone: the next one carries out what was asked")
+        outcome = result(workspace.store, event)
+        tell()
+
+
+def _outcome(workspace: Workspace, event: str) -> dict[str, Any]:
+    outcome = result(workspace.store, event) or {"error": "it was not carried out"}
+    if "error" in outcome:
+        raise UsageError(str(outcome["error"]))
+    decision = _decision(workspace, outcome)
+    if decision["status"] == "failed":
+        raise CheckError(str(decision["evidence"]["outcome"]["error"]))
+    came: dict[str, Any] = decision["evidence"].get("outcome", {})
+    return outcome | came
 
 
 def _controlled(workspace: Workspace) -> bool:

@@ -10,13 +10,28 @@ from everloop import store
 from everloop.store import Connection, Store
 from everloop.types import Event, as_json
 
-__all__ = ["CLOCK", "PROMOTE", "RETRAIN", "ROLLBACK", "conclude", "finish", "post", "result", "waiting"]
+__all__ = [
+    "APPROVE",
+    "ASKED",
+    "CLOCK",
+    "DEPLOY",
+    "PROMOTE",
+    "RETRAIN",
+    "ROLLBACK",
+    "conclude",
+    "finish",
+    "post",
+    "result",
+    "waiting",
+]
 
 CLOCK = "everloop.clock"
 """`time` has come: with `--clock=event` the controller looks only then (a replay owns the clock)."""
 
-RETRAIN, PROMOTE, ROLLBACK = "everloop.retrain", "everloop.promote", "everloop.rollback"
-"""What a person may ask for: `data` holds a `reason`, and `version` for a promotion."""
+RETRAIN, DEPLOY, APPROVE = "everloop.retrain", "everloop.deploy", "everloop.approve"
+PROMOTE, ROLLBACK = "everloop.promote", "everloop.rollback"
+ASKED = (RETRAIN, DEPLOY, APPROVE, PROMOTE, ROLLBACK)
+"""What a person may ask for: `data` holds a `reason`, a `version` where one is meant, and a `strategy` to deploy by."""
 
 
 def post(target: Store, event: Event) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ from everloop.checks import Check, Verdict
 from everloop.errors import EverloopError, UsageError
 from everloop.evaluation import losses
 from everloop.inference import Model
-from everloop.loop.commands import PROMOTE, RETRAIN, conclude
+from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, conclude
 from everloop.loop.plans import current_plan, next_generation, publish
 from everloop.loop.records import (
     close_decision,
@@ -24,8 +24,9 @@ from everloop.loop.records import (
     record_rollout,
     record_signals,
     save_state,
+    trained_before,
 )
-from everloop.loop.succession import baseline_of, check_promotable, previous_champion
+from everloop.loop.succession import baseline_of, check_promotable, check_waiting, previous_champion
 from everloop.loop.watch import ScoredRow, Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
 from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
@@ -53,6 +54,16 @@ class Developed(msgspec.Struct, frozen=True):
     verdict: Verdict
     baseline: tuple[float, ...]
     """Means of its out-of-time losses by block: what the drift detector holds the live losses against."""
+
+
+class _Start(NamedTuple):
+    """A version that is to serve: because of which decision and verdict, since when, and its drift baseline."""
+
+    decision: str
+    version: str
+    verdict: Verdict
+    baseline: Sequence[float]
+    since: float
 
 
 class ControllerState(msgspec.Struct):
@@ -83,11 +94,16 @@ class Controller:
         *,
         block: float,
         interval: float,
+        approval: bool,
         training_time: Callable[[float], float],
     ) -> None:
-        """`develop(run, until)` trains; `training_time(decided)` says from when its candidate takes part."""
+        """`develop(run, until)` trains; `training_time(decided)` says from when its candidate takes part.
+
+        With `approval`, a version that passed its gate waits until a person approves it.
+        """
         self._workspace, self._develop, self._condition = workspace, develop, condition
         self._rules, self._interval, self._ready = rules, interval, training_time
+        self._approval = approval
         self._make_scorer, self._block = scorer, block
         with workspace.store.read() as connection:
             self.state: ControllerState = load_state(connection, "controller", ControllerState)
@@ -210,15 +226,19 @@ class Controller:
         """Carry out a command in the transaction that concludes it; raises `UsageError` for what cannot be done."""
         model, reason = self._workspace.name, str(event.data.get("reason") or "a person asked for it")
         champion = registry.alias(connection, model, "champion")
-        if champion is None:
-            raise UsageError("there is no model yet: the controller trains the first one by itself")
         rollout = self.state.rollout
+        if rollout and event.type in (RETRAIN, DEPLOY, APPROVE):
+            raise UsageError(
+                f"rollout {self.state.rollout_id} is being judged: promote {rollout.candidate}, or roll back"
+            )
         if event.type == RETRAIN:
-            if rollout:
-                raise UsageError(f"rollout {self.state.rollout_id} is being judged: end it first")
             asked = Decision(now, "retrain", reason, (event.id,))
             self.state.retrainings.append(now)
             return {"decision": record_decision(connection, asked, status="open", run=new_id(now))}
+        if event.type in (DEPLOY, APPROVE):
+            return self._start_asked(connection, event, champion, reason, now)
+        if champion is None:
+            raise UsageError("there is no champion yet: `everloop run` trains a version")
         verdict = Verdict("person", "pass" if event.type == PROMOTE else "fail", reason)
         if event.type == PROMOTE:
             version = str(event.data.get("version", ""))
@@ -245,9 +265,27 @@ class Controller:
         decision = Decision(now, response, reason, (event.id,), {"champion": version, "before": champion})
         return {"decision": record_decision(connection, decision, status="done"), "champion": version}
 
+    def _start_asked(
+        self, connection: Connection, event: Event, champion: str | None, reason: str, now: float
+    ) -> dict[str, Any]:
+        """Begin the rollout of a version that a person names: one that waits for approval, or any that passed."""
+        row = registry.get(connection, self._workspace.name, str(event.data.get("version", "")))
+        (check_waiting if event.type == APPROVE else check_promotable)(row, champion)
+        rules = self._rules
+        if strategy := event.data.get("strategy"):
+            rules = msgspec.structs.replace(rules, strategy=str(strategy))
+        response: Literal["approve", "deploy"] = "approve" if event.type == APPROVE else "deploy"
+        decision = record_decision(
+            connection, Decision(now, response, reason, (event.id,), {"version": row["id"]}), status="done"
+        )
+        baseline = baseline_of(self._workspace.model(row["bundle"]), self._block)
+        start = _Start(decision, row["id"], Verdict("person", "pass", reason), baseline, self._ready(now))
+        return {"decision": decision, "version": row["id"]} | self._deploy(connection, start, rules)
+
     def _decide_first(self, now: float) -> None:
+        """Train the first version by itself, once: when that one fails its gate, a person must look."""
         with self._workspace.store.begin() as connection:
-            if not open_decisions(connection):
+            if not open_decisions(connection) and not trained_before(connection):
                 decision = Decision(now, "retrain", "there is no model yet")
                 record_decision(connection, decision, status="open", run=new_id(now))
 
@@ -285,38 +323,36 @@ class Controller:
             time=time,
         )
         outcome = {"version": version, "gate": as_json(developed.verdict), "window": developed.window}
-        champion = registry.alias(connection, workspace.name, "champion")
         if not developed.verdict.passed:
             registry.set_stage(connection, workspace.name, version, "rejected", time)
-        elif champion is None:
-            self._promote(connection, version, developed.verdict, time)
-            self._watch_champion(developed.baseline, time)
+        elif self._approval:
+            outcome["waits_for"] = "approval"
         else:
-            self._roll_out(connection, decision, champion, version, developed, outcome)
+            start = _Start(decision["id"], version, developed.verdict, developed.baseline, self._ready(time))
+            outcome |= self._deploy(connection, start, self._rules)
         close_decision(connection, decision["id"], "done", outcome)
 
-    def _roll_out(
-        self,
-        connection: Connection,
-        decision: dict[str, Any],
-        champion: str,
-        version: str,
-        developed: Developed,
-        outcome: dict[str, Any],
-    ) -> None:
-        started = self._ready(decision["time"])
-        rollout = begin(champion, version, started, self._rules)
-        outcome["rollout"] = record_rollout(connection, rollout, started, decision=decision["id"])
+    def _deploy(self, connection: Connection, start: _Start, rules: RolloutRules) -> dict[str, Any]:
+        """Let a version serve, when it is the first, or begin its rollout; returns what became of it."""
+        model, version, since = self._workspace.name, start.version, start.since
+        champion = registry.alias(connection, model, "champion")
+        if champion is None:
+            self._promote(connection, version, start.verdict, since)
+            self._watch_champion(start.baseline, since)
+            return {"champion": version}
+        rollout = begin(champion, version, since, rules)
+        id = record_rollout(connection, rollout, since, decision=start.decision)
         if not rollout.active:
             assert rollout.verdict is not None
-            self._promote(connection, version, rollout.verdict, started, archive=champion)
-            self._watch_champion(developed.baseline, started)
-            return
-        registry.set_alias(connection, self._workspace.name, "candidate", version, developed.verdict, started)
-        registry.set_stage(connection, self._workspace.name, version, "candidate", started)
-        self.state.rollout, self.state.rollout_id = rollout, outcome["rollout"]
-        self.state.candidate_baseline = list(developed.baseline)
+            self._promote(connection, version, rollout.verdict, since, archive=champion)
+            self._watch_champion(start.baseline, since)
+            return {"rollout": id, "champion": version}
+        registry.set_alias(connection, model, "candidate", version, start.verdict, since)
+        registry.set_stage(connection, model, version, "candidate", since)
+        self.state.rollout, self.state.rollout_id = rollout, id
+        self.state.candidate_baseline = list(start.baseline)
         next_generation(connection)
+        return {"rollout": id}
 
     def _promote(
         self, connection: Connection, version: str, verdict: Verdict, now: float, archive: str | None = None

@@ -1,22 +1,19 @@
-"""The controller as a process: the lease that keeps it alone, its clock, its end."""
+"""The controller as a process: its clock, what persons ask of it, its end."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
-from everloop.errors import BusyError
-from everloop.loop.commands import CLOCK, PROMOTE, RETRAIN, ROLLBACK, finish, waiting
+from everloop.loop.commands import ASKED, CLOCK, finish, waiting
 from everloop.loop.controller import Controller
+from everloop.loop.lease import lease
 from everloop.loop.story import Story
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, open_workspace
@@ -25,7 +22,7 @@ from everloop.settings import seconds
 
 _log = logging.getLogger("everloop.loop")
 
-__all__ = ["holder", "lease", "run_controller", "run_project"]
+__all__ = ["carry_out_asked", "run_controller", "run_project"]
 
 
 def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
@@ -53,43 +50,11 @@ def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
         workspace.close()
 
 
-def holder(path: Path) -> int | None:
-    """Return the process that holds a lease, or None."""
-    if not path.is_file():
-        return None
-    with path.open("r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(file.read().strip() or 0)
-    return None
-
-
-@contextlib.contextmanager
-def lease(path: Path, what: str = "controller") -> Iterator[None]:
-    """Hold a project's lease; a crash gives it back, a second holder is refused."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        if not _locked(file):
-            file.seek(0)
-            other = file.read().strip() or "unknown"
-            raise BusyError(f"another {what} (process {other}) runs this project: stop it first")
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _locked(file: IO[str]) -> bool:
-    """Lock a lease's file; tried for half a second, since somebody may only be looking who holds it."""
-    for _ in range(25):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.02)
-        else:
-            return True
-    return False
+def carry_out_asked(workspace: Workspace, controller: Controller, clock: Literal["wall", "event"]) -> None:
+    """Carry out what persons asked for, in the order in which they did."""
+    asked = [event for kind in ASKED for event in waiting(workspace.store, kind)]
+    for event in sorted(asked, key=lambda event: (event.time, event.id)):
+        controller.carry_out(event, time.time() if clock == "wall" else event.time)
 
 
 def run_controller(
@@ -98,8 +63,7 @@ def run_controller(
     """Step until `stop`: every second of wall time, or at each clock event."""
     story = Story(workspace.store)
     while not stop.is_set():
-        for event in [e for kind in (RETRAIN, PROMOTE, ROLLBACK) for e in waiting(workspace.store, kind)]:
-            controller.carry_out(event, time.time() if clock == "wall" else event.time)
+        carry_out_asked(workspace, controller, clock)
         if clock == "wall":
             controller.step(time.time())
         else:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
+from everloop import git
+from everloop.data import dvc
 from everloop.errors import SystemError_, UsageError, close_match
 
-__all__ = ["commit_all", "copy_template", "create_project", "templates"]
+__all__ = ["commit_all", "copy_template", "create_project", "settings_of", "templates"]
 
 FILE = "everloop.toml"
 
@@ -21,8 +24,13 @@ def templates() -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if (entry / FILE).is_file())
 
 
-def create_project(folder: Path, template: str) -> bool:
+def create_project(
+    folder: Path, template: str, settings: Mapping[str, str] | None = None, remote: str | None = None
+) -> bool:
     """Write a template's project, named as its folder, and commit it; returns whether git took it.
+
+    `settings` replaces values of its project file (`data.target`, `data.time`, ...; an empty one drops the line);
+    `remote` is where DVC keeps its data.
 
     Raises `UsageError` for an unknown template, a folder that holds something, and a project inside of another.
     """
@@ -41,9 +49,9 @@ def create_project(folder: Path, template: str) -> bool:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         copy_template(template, partial)
-        settings = partial / FILE
-        named = re.sub(r'(?m)^name = ".*"$', f'name = "{name}"', settings.read_text(encoding="utf-8"), count=1)
-        settings.write_text(named, encoding="utf-8")
+        path = partial / FILE
+        text = path.read_text(encoding="utf-8")
+        path.write_text(_with_settings(text, {"project.name": name} | dict(settings or {})), encoding="utf-8")
         (partial / "data").mkdir()
         if folder.is_dir():
             folder.rmdir()
@@ -51,7 +59,43 @@ def create_project(folder: Path, template: str) -> bool:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise SystemError_(f"{folder} cannot be written: {error.strerror}") from error
-    return commit_all(folder, "A new Everloop project")
+    return _under_version_control(folder, remote)
+
+
+def _under_version_control(folder: Path, remote: str | None) -> bool:
+    """Put a new project under git and DVC; returns False where git is missing or takes no commit."""
+    try:
+        git.start(folder)
+        dvc.start(folder)
+        if remote:
+            dvc.Repository(folder, "data").set_remote(remote)
+        git.run(folder, "add", "-A")
+        git.commit_files(folder, ["."], "A new Everloop project")
+    except SystemError_:
+        return False
+    return True
+
+
+def _with_settings(text: str, values: Mapping[str, str]) -> str:
+    """Return a project file with texts of it replaced; an empty one drops its line, a new key comes first."""
+    for key, value in values.items():
+        table, name = key.split(".")
+        head, found, body = text.partition(f"[{table}]\n")
+        line = f'{name} = "{value}"\n' if value else ""
+        inner, mark, rest = body.partition("\n[")
+        replaced, count = re.subn(
+            rf'(?m)^{name} = "[^"]*"(.*)\n', line.rstrip("\n") + (r"\1\n" if line else ""), inner + "\n"
+        )
+        text = head + found + (replaced if count else line + inner + "\n").removesuffix("\n") + mark + rest
+    return text
+
+
+def settings_of(target: str | None, time: str | None, task: str | None) -> dict[str, str]:
+    """Return the settings of a new project for rows of one's own; a target without a time drops the template's."""
+    named = {"data.target": target, "data.time": "" if target and time is None else time, "data.task": task}
+    if task == "classification":
+        named["training.model"] = "model:classifier"
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def copy_template(template: str, folder: Path) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "record_rollout",
     "record_signals",
     "save_state",
+    "trained_before",
 ]
 
 
@@ -36,6 +37,12 @@ def record_decision(connection: Connection, decision: Decision, *, status: str, 
     connection.execute(store.decision.insert().values(**row))
     _tell(connection, "decision", decision.time, row)
     return str(row["id"])
+
+
+def trained_before(connection: Connection) -> bool:
+    """Tell whether a decision was carried out to its end, whatever its gate said."""
+    query = sa.select(store.decision.c.id).where(store.decision.c.status == "done").limit(1)
+    return connection.execute(query).scalar() is not None
 
 
 def open_decisions(connection: Connection) -> list[dict[str, Any]]:

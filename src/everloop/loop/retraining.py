@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from everloop import bundles
 from everloop.bundles import Manifest, SigningKey, trusted
 from everloop.checks import Verdict
-from everloop.data import Schema, conform, event_times, infer
+from everloop.data import Schema, conform, event_times, infer, timed
 from everloop.data.sources import files, journal
 from everloop.evaluation import GateEvidence, build_gate, losses, score
 from everloop.inference import Model
@@ -49,7 +49,7 @@ class Where(msgspec.Struct, frozen=True):
     source: str
     features: str | None
     target: str
-    time: str
+    time: str | None
     task: Task | None
     journal: str
     until: float
@@ -126,8 +126,8 @@ class Signed(msgspec.Struct, frozen=True):
 def collect(where: Where, schema: Schema | None) -> Table:
     """Return the project's rows and the journal's labelled ones, in the order of time; freeze the schema once."""
     folder = Path(where.folder)
-    prepared = prepare(where.features, folder, files.read(where.source, folder))
-    schema = schema or infer(prepared, target=where.target, time=where.time, task=where.task)
+    prepared, time = timed(prepare(where.features, folder, files.read(where.source, folder)), where.time)
+    schema = schema or infer(prepared, target=where.target, time=time, task=where.task)
     rows = conform(prepared, schema)
     served = journal.labelled(Path(where.journal), schema, where.until, where.journal_end)
     if len(served):

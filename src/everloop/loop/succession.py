@@ -18,16 +18,23 @@ from everloop.inference import Model
 from everloop.statistics import block_means
 from everloop.store import Connection
 
-__all__ = ["baseline_of", "check_promotable", "previous_champion"]
+__all__ = ["baseline_of", "check_promotable", "check_waiting", "previous_champion"]
 
 
-def check_promotable(version: Mapping[str, Any], champion: str) -> None:
+def check_promotable(version: Mapping[str, Any], champion: str | None) -> None:
     """Raise `UsageError` for a version that no person may promote: the champion, and one whose gate did not pass."""
     if version["id"] == champion:
         raise UsageError(f"{champion} is the champion already")
     verdict = version["verdict"] or {}
     if verdict.get("outcome") != "pass":
         raise UsageError(f"{version['id']} did not pass its gate: {verdict.get('reason', 'it has no verdict')}")
+
+
+def check_waiting(version: Mapping[str, Any], champion: str | None) -> None:
+    """Raise `UsageError` for a version that does not wait for a person's approval."""
+    check_promotable(version, champion)
+    if version["stage"] != "staged":
+        raise UsageError(f"{version['id']} does not wait for approval, it is {version['stage']}: `everloop deploy` it")
 
 
 def previous_champion(connection: Connection, model: str, champion: str) -> str:

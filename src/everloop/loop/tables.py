@@ -13,45 +13,67 @@ from everloop.errors import DataError, close_match
 from everloop.loop.client import Client, infer_request
 from everloop.serving.protocol import FeedbackItem
 
-__all__ = ["label_file", "predict_file"]
+__all__ = ["label_rows", "predict_rows", "read_rows"]
 
 BATCH = 200
 Progress = Callable[[int, int], None]
 
 
-def predict_file(client: Client, path: Path, progress: Progress) -> pd.DataFrame:
-    """Return the file's rows with `prediction_id`, `row`, `version` and the model's outputs beside them.
+def read_rows(path: Path) -> pd.DataFrame:
+    """Return the rows of one file: CSV, TSV, Parquet or JSON lines."""
+    return files.read(str(path.absolute()), path.parent)
 
-    Raises `DataError` for a missing column; the columns that the model does not take stay as they are.
+
+def predict_rows(
+    client: Client,
+    given: pd.DataFrame,
+    prepare: Callable[[pd.DataFrame], pd.DataFrame],
+    progress: Progress = lambda _done, _total: None,
+    source: str = "the rows",
+) -> pd.DataFrame:
+    """Return rows with `prediction_id`, `row`, `version` and the model's outputs beside them.
+
+    Rows that lack a column of the model are asked as `prepare` returns them, which must keep their index. Raises
+    `DataError` for a missing column; the columns that the model does not take stay as they are.
     """
-    table = files.read(str(path.absolute()), path.parent)
     inputs = {column.name: column.datatype for column in client.metadata().inputs}
+    given = given.reset_index(drop=True)
+    table = given if set(inputs) <= set(given.columns) else prepare(given)
     for name in inputs:
         if name not in table.columns:
-            raise DataError(f"{path}: column {name!r} is missing{close_match(name, map(str, table.columns))}")
+            raise DataError(f"{source}: column {name!r} is missing{close_match(name, map(str, table.columns))}")
     answers: list[dict[str, Any]] = []
+    taken = {"prediction_id", "row", "version"} & set(given.columns)
+    if taken:
+        raise DataError(f"{source}: column {min(taken)!r} has the name of an answer: drop it, or rename it")
     for start in range(0, len(table), BATCH):
         rows = table.iloc[start : start + BATCH]
         columns = {name: _values(rows[name], datatype) for name, datatype in inputs.items()}
         response = client.infer(infer_request(columns, inputs))
         found = {output.name: _by_row(output.data, len(rows)) for output in response.outputs}
         for row in range(len(rows)):
-            told = {
+            named = {
                 "prediction_id": response.parameters["prediction_id"],
                 "row": row,
                 "version": response.model_version,
             }
-            answers.append(told | {name: values[row] for name, values in found.items()})
+            answers.append(named | {name: values[row] for name, values in found.items()})
         progress(start + len(rows), len(table))
-    return pd.concat([table.reset_index(drop=True), pd.DataFrame(answers)], axis=1)
+    told = pd.DataFrame(answers, index=table.index)
+    return given.join(told.rename(columns={name: f"{name}_answer" for name in told if name in given}), how="right")
 
 
-def label_file(client: Client, path: Path, value: str, progress: Progress) -> int:
+def label_rows(
+    client: Client,
+    table: pd.DataFrame,
+    value: str,
+    progress: Progress = lambda _done, _total: None,
+    source: str = "the rows",
+) -> int:
     """Return how many labels were taken: column `value` of rows that name their `prediction_id` (and `row`)."""
-    table = files.read(str(path.absolute()), path.parent)
     for name in ("prediction_id", value):
         if name not in table.columns:
-            raise DataError(f"{path}: column {name!r} is missing{close_match(name, map(str, table.columns))}")
+            raise DataError(f"{source}: column {name!r} is missing{close_match(name, map(str, table.columns))}")
     known = table[table[value].notna()]
     rows = known["row"].astype(int).tolist() if "row" in known.columns else [0] * len(known)
     labels = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from everloop import registry, store
 from everloop.errors import NotFoundError
 from everloop.journal import Reader, Record
+from everloop.loop.lease import holder
 from everloop.loop.plans import current_plan
-from everloop.loop.process import holder
 from everloop.loop.workspace import Workspace
 from everloop.types import show_time
 
-__all__ = ["Shown", "show", "status"]
+__all__ = ["Shown", "listing", "show", "status"]
 
 _TABLES = {
     "decision": store.decision,
@@ -27,6 +27,13 @@ _TABLES = {
     "event": store.event,
 }
 _TIMES = {"time", "created", "started", "ended", "finished", "start", "end", "until", "labelled_until", "last"}
+
+
+_LISTED: dict[str, tuple[str, ...]] = {
+    "decision": ("id", "time", "response", "reason", "status", "run"),
+    "version": ("id", "created", "stage", "metrics", "data_version", "run", "commit"),
+    "run": ("id", "pipeline", "status", "started", "finished", "commit", "error"),
+}
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -79,6 +86,14 @@ def show(workspace: Workspace, id: str) -> Shown:
     if not records:
         raise NotFoundError("decision, rollout, version, data version, run, event or prediction", id, _ids(workspace))
     return _prediction(workspace, id, records)
+
+
+def listing(workspace: Workspace, kind: Literal["decision", "version", "run"]) -> list[dict[str, Any]]:
+    """Return what there is of a kind, newest first, a few fields each."""
+    table, names = _TABLES[kind], _LISTED[kind]
+    newest = {"decision": "time", "version": "created", "run": "started"}[kind]
+    query = sa.select(*(table.c[name] for name in names)).order_by(table.c[newest].desc(), table.c.id.desc())
+    return [_readable(row) for row in workspace.store.rows(query)]
 
 
 def _prediction(workspace: Workspace, id: str, records: list[Record]) -> Shown:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from everloop.loop.process import lease
+from everloop.loop.lease import lease
 from everloop.loop.story import Story
 from everloop.loop.supervisor import Child, Supervisor
 from everloop.loop.workspace import opened

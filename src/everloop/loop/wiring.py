@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pandas as pd
 
-from everloop import registry
+from everloop import git, registry
 from everloop.checks import Check
 from everloop.data import Schema, event_times, record
-from everloop.evaluation import build_gate
+from everloop.evaluation import build_gate, needs_approval
 from everloop.journal import Reader, end
 from everloop.loop.controller import Controller, Developed
+from everloop.loop.dataset import repository
 from everloop.loop.retraining import Ask, Champion, Where, ingest, retrain
+from everloop.loop.schemas import frozen_schema, schema_of
 from everloop.loop.watch import Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
-from everloop.pipelines import Engine, LocalExecutor, Progress, fingerprint
+from everloop.pipelines import Artifact, Engine, LocalExecutor, Progress, fingerprint
 from everloop.rollouts import RolloutRules
 from everloop.settings import Settings, seconds
 from everloop.training import forget_modules
 from everloop.triggers import TriggerState, budget, cooldown, firing, no_rollout
 from everloop.types import as_json
 
-__all__ = ["ask_of", "build_controller", "condition", "developer", "rollout_rules", "schema_of"]
+__all__ = ["ask_of", "build_controller", "condition", "developer", "rollout_rules"]
 
 Report = Callable[[Progress], None]
 
@@ -44,6 +43,7 @@ def build_controller(workspace: Workspace, *, training_time: Callable[[float], f
         lambda: Scorer(schema_of(workspace)),
         block=seconds(settings.monitoring.block),
         interval=seconds(settings.monitoring.interval),
+        approval=needs_approval(settings.gates),
         training_time=training_time,
     )
 
@@ -70,14 +70,6 @@ def rollout_rules(settings: Settings) -> RolloutRules:
     )
 
 
-def schema_of(workspace: Workspace) -> Schema:
-    """Return the schema frozen with the model in production."""
-    with workspace.store.read() as connection:
-        champion = registry.alias(connection, workspace.name, "champion") or ""
-        bundle = registry.get(connection, workspace.name, champion)["bundle"]
-    return msgspec.json.decode(workspace.model(bundle).bundle.read("schema.json"), type=Schema)
-
-
 def developer(workspace: Workspace, report: Report) -> Callable[[str, float], Developed]:
     """Return what runs the retraining pipeline: the run of an id goes on where it was killed."""
 
@@ -86,14 +78,14 @@ def developer(workspace: Workspace, report: Report) -> Callable[[str, float], De
         engine = Engine(
             workspace.store, workspace.artifacts, LocalExecutor(workspace.artifacts), workspace.folder, lambda: decided
         )
-        commit = _commit(workspace.folder)
-        champion, schema = _champion(workspace)
+        commit = git.describe(workspace.folder)
+        champion, schema = _champion(workspace), frozen_schema(workspace)
         where = _where(workspace, decided)
         data = engine.run(
             ingest, {"where": where, "schema": schema}, run_id=f"{run}-data", commit=commit, on_progress=report
         )
         rows, frozen = data.outputs["rows"], data.outputs["schema"]
-        version = _record(workspace, data.artifacts["rows"].id, rows, frozen, decided)
+        version = _record(workspace, data.artifacts["rows"], rows, frozen, decided)
         ask = ask_of(workspace, first=champion is None)
         folder = workspace.bundles / run
         arguments: dict[str, Any] = {
@@ -157,44 +149,33 @@ def ask_of(workspace: Workspace, *, first: bool) -> Ask:
     )
 
 
-def _champion(workspace: Workspace) -> tuple[Champion | None, Schema | None]:
+def _champion(workspace: Workspace) -> Champion | None:
     with workspace.store.read() as connection:
         version = registry.alias(connection, workspace.name, "champion")
         if version is None:
-            return None, None
+            return None
         row = registry.get(connection, workspace.name, version)
-    bundle = str(workspace.path(row["bundle"]))
-    champion = Champion(version, bundle, str(workspace.keys), float(row["window"]["until"]))
-    return champion, schema_of(workspace)
+    return Champion(version, str(workspace.path(row["bundle"])), str(workspace.keys), float(row["window"]["until"]))
 
 
-def _record(workspace: Workspace, artifact: str, rows: pd.DataFrame, schema: Schema, time: float) -> str:
-    """Make the training table a data version, before anything is trained on it."""
+def _record(workspace: Workspace, artifact: Artifact, rows: pd.DataFrame, schema: Schema, time: float) -> str:
+    """Make the training table a data version, in the store and with DVC, before anything is trained on it."""
     times = event_times(rows, schema.time)
     with workspace.store.begin() as connection:
-        return record(
+        version = record(
             connection,
-            artifact=artifact,
+            artifact=artifact.id,
             rows=len(rows),
             start=float(times[0]),
             end=float(times[-1]),
             origin=workspace.settings.data.source,
             time=time,
         )
+    if known := repository(workspace):
+        known.keep(version, ".parquet", workspace.artifacts.read(artifact))
+    return version
 
 
 def _watch(workspace: Workspace, state: WatchState) -> Watch:
     coverage = workspace.settings.deployment.minimum_coverage
     return Watch(Reader(workspace.journal), coverage, state)
-
-
-def _commit(folder: Path) -> str | None:
-    """Return the commit that the project's folder is at, `-dirty` where it holds changes; None outside of git."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=folder, capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None

@@ -83,6 +83,13 @@ class ArtifactStore:
             message = f"artifact {artifact.id[:12]} in {self.url} {damage}: run its pipeline again to make it anew"
             raise SystemError_(message) from None
 
+    def read(self, artifact: Artifact) -> bytes:
+        """Return the stored bytes of a value's artifact; raises SystemError_ when they are missing or damaged."""
+        try:
+            return self._verified_bytes(artifact)
+        except _Damage as damage:
+            raise SystemError_(f"artifact {artifact.id[:12]} in {self.url} {damage}") from None
+
     def holds(self, artifact: Artifact) -> bool:
         """Tell whether the whole content is there and has its hash."""
         try:

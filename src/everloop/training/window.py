@@ -120,9 +120,12 @@ def choose(
 ) -> Choice:
     """Return the choice among `recipes` (the first is the default) on the newest `blocks` horizons of `rows`.
 
+    Times in which nothing happened for more than a horizon are left out.
+
     A rival replaces the default only where the paired difference of its block losses is beyond a
     one-sided `alpha` over the number of rivals (Bonferroni); of several, the one with the least loss.
     """
+    times = _active(times, problem.horizon, problem.block)
     origins = _origins(times, problem.horizon, blocks)
     fits = _Fits(problem, rows, times)
     evaluated: list[NDArray[np.intp]] = []
@@ -216,6 +219,14 @@ def _answers(problem: Problem, part: Part, rows: pd.DataFrame) -> Floats:
         place = {value: i for i, value in enumerate(problem.classes)}
         found[:, [place[c] for c in part.estimator.classes_.tolist()]] = part.estimator.predict_proba(features)
     return found if part.level is None else apply_level(found, part.level)
+
+
+def _active(times: Floats, horizon: float, block: float) -> Floats:
+    """Return times with each gap of more than a horizon shortened to a block, as if nothing lay in between."""
+    steps = np.diff(times)
+    if not (steps > horizon).any():
+        return times
+    return np.concatenate([times[:1], times[0] + np.cumsum(np.where(steps > horizon, block, steps))])
 
 
 def _origins(times: Floats, horizon: float, blocks: int) -> list[float]:

@@ -19,7 +19,7 @@ def features(rides: pd.DataFrame) -> pd.DataFrame:
     `yr` says which half of the data a row lies in: neither is known or useful in production.
     """
     timestamp = pd.to_datetime(rides["dteday"], utc=True) + pd.to_timedelta(rides["hr"], unit="h")
-    return rides[[*INPUTS, "cnt"]].assign(timestamp=timestamp)
+    return rides.filter([*INPUTS, "cnt"]).assign(timestamp=timestamp)  # rows to be predicted have no cnt yet
 
 
 def model(learning_rate: float = 0.1) -> LGBMRegressor:

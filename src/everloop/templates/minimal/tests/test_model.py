@@ -1,12 +1,18 @@
-"""The model learns."""
+"""The models learn."""
 
 import numpy as np
 import pandas as pd
-from model import model
+from model import classifier, regressor
+
+rng = np.random.default_rng(0)
+ROWS = pd.DataFrame({"number": rng.uniform(size=300), "kind": rng.choice(["a", "b"], 300)})
 
 
-def test_the_model_learns() -> None:
-    rng = np.random.default_rng(0)
-    rows = pd.DataFrame({"number": rng.uniform(size=300), "kind": rng.choice(["a", "b"], 300)})
-    target = 10 * rows["number"] + (rows["kind"] == "a")
-    assert model(trees=20).fit(rows, target).score(rows, target) > 0.9
+def test_the_regressor_learns() -> None:
+    target = 10 * ROWS["number"] + (ROWS["kind"] == "a")
+    assert regressor(trees=50).fit(ROWS, target).score(ROWS, target) > 0.9
+
+
+def test_the_classifier_learns() -> None:
+    target = np.where((ROWS["number"] > 0.5) ^ (ROWS["kind"] == "a"), "yes", "no")
+    assert classifier(trees=50).fit(ROWS, target).score(ROWS, target) > 0.9

@@ -1,0 +1,41 @@
+"""What all verbs that ask for something share: progress while it is carried out, then what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["carry_out"]
+
+
+def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool) -> None:
+    """Ask, show what happens meanwhile, and print what came of it."""
+    from everloop.cli.output import Bar, show_json
+    from everloop.loop.asking import ask
+
+    with Bar() as bar:
+        bar.part(type.removeprefix("everloop."))
+        outcome = ask(
+            project,
+            type,
+            asked,
+            lambda line: bar.line(f"{line.kind:<9} {line.text}"),
+            lambda step: bar.part(step.step),
+        )
+    if json:
+        show_json(outcome)
+    else:
+        print(f"{outcome['decision']}: {_told(outcome)}")
+
+
+def _told(outcome: Mapping[str, Any]) -> str:
+    """Return what came of it in a clause."""
+    version = outcome.get("version")
+    if "gate" in outcome and outcome["gate"]["outcome"] != "pass":
+        return f"{version} is registered, but its gate does not pass: {outcome['gate']['reason']}"
+    if outcome.get("waits_for"):
+        return f"{version} passed its gate and waits: `everloop approve {version}`"
+    if outcome.get("champion"):
+        return f"{outcome['champion']} is the champion"
+    return f"{version} is judged beside the champion (rollout {outcome.get('rollout')})"

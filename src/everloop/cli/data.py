@@ -1,0 +1,138 @@
+"""`everloop data`: files that fit the schema become versions; what there is, what changed, how to get it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["data"]
+
+data = typer.Typer(name="data", help="Check and version data.", no_args_is_help=True)
+Folder = Annotated[Path, typer.Option("--project", help="The project's folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@data.command()
+def add(
+    files: Annotated[list[str], typer.Argument(help="Paths or URLs (https://, s3://, gs://) of tables.")],
+    accept_schema: Annotated[bool, typer.Option(help="Freeze the schema that all rows show now.")] = False,
+    replace: Annotated[bool, typer.Option(help="Let a file take the place of one of the same name.")] = False,
+    project: Folder = Path("."),
+    json: Json = False,
+) -> None:
+    """Check files against the frozen schema and make them a version; all of them, or none."""
+    import msgspec
+
+    from everloop.cli.output import Bar, show_json
+    from everloop.loop.dataset import add_data
+    from everloop.loop.workspace import opened
+
+    with Bar() as bar, opened(project) as workspace:
+        added = add_data(workspace, files, accept_schema=accept_schema, replace=replace, tell=bar.part)
+    if json:
+        show_json(msgspec.to_builtins(added))
+        return
+    print(added.schema_diff, end="")
+    for note in added.notes:
+        print(f"note: {note}")
+    print(f"{added.rows:,} rows in {', '.join(added.files)}: version {added.commit[:10]}{_sent(added.pushed)}")
+
+
+@data.command()
+def log(project: Folder = Path("."), json: Json = False) -> None:
+    """List the versions of the data folder and the training sets made from them, newest first."""
+    from everloop.cli.output import show_json, show_table
+    from everloop.loop.data_versions import log
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace:
+        rows = log(workspace)
+    if json:
+        show_json(rows)
+    elif rows:
+        show_table("Data versions", rows)
+    else:
+        print("none yet: `everloop data add FILE`")
+
+
+@data.command()
+def diff(
+    before: Annotated[str | None, typer.Argument(help="A commit, or data-3. Default: the newest commit.")] = None,
+    after: Annotated[str | None, typer.Argument(help="Default: the folder now, or the newest training set.")] = None,
+    project: Folder = Path("."),
+    json: Json = False,
+) -> None:
+    """Show what changed between two commits of the data folder, or between two training sets."""
+    from everloop.cli.output import show_json, show_record, show_table
+    from everloop.loop.data_versions import diff
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace:
+        told = diff(workspace, before, after)
+    if json:
+        show_json(told)
+        return
+    columns = told.pop("columns", [])
+    show_record({name: ", ".join(v) if isinstance(v, list) else v for name, v in told.items()})
+    show_table("Columns", columns)
+
+
+@data.command()
+def checkout(
+    version: Annotated[str, typer.Argument(help="A commit of the data folder, or a training set such as data-3.")],
+    out: Annotated[Path | None, typer.Option(help="Where a training set goes: .parquet or .csv.")] = None,
+    force: Annotated[bool, typer.Option(help="Also where files that no version holds are lost.")] = False,
+    project: Folder = Path("."),
+    json: Json = False,
+) -> None:
+    """Bring a version back: the data folder as at a commit, or a training set as a file."""
+    from everloop.cli.output import show_json
+    from everloop.loop.data_versions import checkout
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace:
+        place = checkout(workspace, version, out, force)
+    if json:
+        show_json({"version": version, "place": place})
+    else:
+        print(f"{place} is version {version}")
+
+
+@data.command()
+def push(project: Folder = Path("."), json: Json = False) -> None:
+    """Send all versions, training sets too, to the remote."""
+    from everloop.cli.output import show_json
+    from everloop.loop.data_versions import push
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace:
+        sent = push(workspace)
+    if json:
+        show_json({"files": sent})
+    else:
+        print(f"{sent} files sent" if sent else "the remote has everything")
+
+
+@data.command()
+def remote(
+    url: Annotated[str, typer.Argument(help="A folder, gs://BUCKET/PLACE or s3://BUCKET/PLACE.")],
+    project: Folder = Path("."),
+    json: Json = False,
+) -> None:
+    """Name the place that all versions are sent to from now on."""
+    from everloop.cli.output import show_json
+    from everloop.loop.data_versions import set_remote
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace:
+        set_remote(workspace, url)
+    if json:
+        show_json({"remote": url})
+    else:
+        print(f"versions go to {url}: `everloop data push` sends those that are there")
+
+
+def _sent(pushed: bool) -> str:
+    return ", sent to the remote" if pushed else ""

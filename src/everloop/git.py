@@ -1,0 +1,107 @@
+"""A project's git repository, through the `git` command: what its commit is, and commits of single files."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from everloop.errors import SystemError_
+
+__all__ = ["commit_files", "describe", "is_repository", "log", "prefix", "run", "start", "tag_files"]
+
+TIMEOUT = 60
+AUTHOR = ("-c", "user.name=everloop", "-c", "user.email=everloop@localhost")
+
+
+def run(folder: Path, *arguments: str, text: str | None = None) -> str:
+    """Return what `git ARGUMENTS` prints in `folder`; raises `SystemError_` with the last line git says."""
+    try:
+        found = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False, input=text
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SystemError_(f"git {arguments[0]} did not run in {folder}: {error}") from error
+    if found.returncode:
+        told = [line for line in (found.stderr or found.stdout).splitlines() if line.strip()] or ["it said nothing"]
+        raise SystemError_(f"git {arguments[0]} failed in {folder}: {told[-1].removeprefix('fatal: ').strip()}")
+    return found.stdout
+
+
+def is_repository(folder: Path) -> bool:
+    """Tell whether a folder lies in a git repository (False too where git is missing)."""
+    try:
+        return run(folder, "rev-parse", "--is-inside-work-tree").strip() == "true"
+    except SystemError_:
+        return False
+
+
+def start(folder: Path) -> None:
+    """Make a folder a git repository."""
+    run(folder, "init", "-q")
+
+
+def describe(folder: Path) -> str | None:
+    """Return the commit a folder is at, `-dirty` where it holds changes; None outside of git and before a commit."""
+    try:
+        return run(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip() or None
+    except SystemError_:
+        return None
+
+
+def commit_files(folder: Path, paths: Iterable[str], message: str) -> str:
+    """Commit these files as they are, nothing else of the tree, and return the commit; equal files make no new one.
+
+    Where git does not know who the author is, it is `everloop`.
+    """
+    named = list(paths)
+    run(folder, "add", "--", *named)
+    if run(folder, "status", "--porcelain", "--", *named).strip():
+        run(folder, *_author(folder), "commit", "-q", "-m", message, "--", *named)
+    return run(folder, "rev-parse", "HEAD").strip()
+
+
+def log(folder: Path, path: str) -> list[tuple[str, float, str]]:
+    """Return the commits that changed a file, newest first: (commit, time in seconds since 1970, first line)."""
+    try:
+        lines = run(folder, "log", "--format=%H%x00%ct%x00%s", "--", path).splitlines()
+    except SystemError_:
+        return []  # no commit yet
+    return [(c, float(t), s) for c, t, s in (line.split("\0") for line in lines)]
+
+
+def tag_files(folder: Path, tag: str, files: Mapping[str, str], message: str, parent: str = "HEAD") -> None:
+    """Put files under a tag, as a commit after `parent` that no branch and no working tree sees."""
+    blobs = {name: run(folder, "hash-object", "-w", "--stdin", text=text).strip() for name, text in files.items()}
+    tree = run(folder, "mktree", text=_tree(folder, blobs)).strip()
+    commit = run(folder, *_author(folder), "commit-tree", tree, "-p", parent, "-m", message).strip()
+    run(folder, "update-ref", f"refs/tags/{tag}", commit)
+
+
+def prefix(folder: Path) -> str:
+    """Return where a folder lies in its repository: empty at the root, else ending in `/`."""
+    return run(folder, "rev-parse", "--show-prefix").strip()
+
+
+def _tree(folder: Path, blobs: Mapping[str, str]) -> str:
+    """Return what `git mktree` reads; a name `a/b` becomes a tree of its own."""
+    lines, inner = [], dict[str, dict[str, str]]()
+    for name, blob in blobs.items():
+        head, _, rest = name.partition("/")
+        if rest:
+            inner.setdefault(head, {})[rest] = blob
+        else:
+            lines.append(f"100644 blob {blob}\t{name}")
+    for name, below in inner.items():
+        tree = run(folder, "mktree", text=_tree(folder, below)).strip()
+        lines.append(f"040000 tree {tree}\t{name}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _author(folder: Path) -> tuple[str, ...]:
+    try:
+        run(folder, "var", "GIT_AUTHOR_IDENT")
+        run(folder, "var", "GIT_COMMITTER_IDENT")
+    except SystemError_:
+        return AUTHOR
+    return ()

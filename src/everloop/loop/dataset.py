@@ -1,0 +1,272 @@
+"""The data of a project: files that fit the frozen schema become versions; every training set is one by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+import fsspec
+import msgspec
+import pandas as pd
+
+from everloop import git
+from everloop.data import Schema, conform, infer, schema_file, timed
+from everloop.data.dvc import Repository, start
+from everloop.data.sources import files
+from everloop.errors import DataError, EverloopError, SystemError_, UsageError
+from everloop.loop.lease import lease
+from everloop.loop.schemas import served
+from everloop.loop.workspace import Workspace
+from everloop.settings import Settings
+from everloop.training import forget_modules, prepare
+
+__all__ = ["Added", "add_data", "data_folder", "repository"]
+
+GIT_FILES = (".gitignore", schema_file.FILE)
+DVC_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
+
+
+class Added(msgspec.Struct, frozen=True):
+    """What `add_data` made a version of: the files' names, their rows, the commit, and what a person should read."""
+
+    files: list[str]
+    rows: int
+    commit: str
+    schema_diff: str
+    """How `schema.toml` changed, as a unified diff; empty where it did not."""
+    notes: list[str]
+    pushed: bool
+
+
+def data_folder(settings: Settings) -> str | None:
+    """Return the project's data folder as `[data] source` names it; None where that is no plain folder inside of it."""
+    source = PurePosixPath(settings.data.source)
+    folder = source.parent
+    plain = folder.parts and not source.is_absolute() and ".." not in folder.parts and "://" not in settings.data.source
+    return str(folder) if plain and not any(c in str(folder) for c in "*?[") else None
+
+
+def repository(workspace: Workspace) -> Repository | None:
+    """Return the DVC repository that versions the project's data, or None where there is none."""
+    folder = data_folder(workspace.settings)
+    found = Repository(workspace.folder, folder) if folder else None
+    return found if found and found.there else None
+
+
+def add_data(
+    workspace: Workspace,
+    sources: Sequence[str],
+    *,
+    accept_schema: bool = False,
+    replace: bool = False,
+    tell: Callable[[str], None] = lambda _part: None,
+) -> Added:
+    """Check files (paths or URLs) against the frozen schema, then version them; all of them, or none.
+
+    The first files freeze the schema; `accept_schema` freezes it anew, unless other columns are served already. Raises
+    `DataError` with the rows that do not fit; nothing is ingested then.
+    """
+    named = data_folder(workspace.settings)
+    if named is None:
+        raise UsageError(
+            f"[data] source = {workspace.settings.data.source!r} is no folder of this project: data is added to one, "
+            "such as 'data/*.csv'"
+        )
+    if not git.is_repository(workspace.folder):
+        raise UsageError(f"{workspace.folder} is not under git, which versions need: run `git init` there first")
+    state = workspace.path(workspace.settings.storage.lease).parent
+    with lease(state / "data.lease", "everloop data add"), _staging(state / "staging") as staging:
+        adding = _Adding(workspace, workspace.folder / named, staging, replace)
+        for source in sources:
+            tell(f"reading {source}")
+            adding.take(source)
+        adding.refuse_strays(Repository(workspace.folder, named))
+        tell("checking")
+        schema, rows, notes = _checked(workspace, adding, accept_schema)
+        tell("versioning")
+        return _version(workspace, named, adding, schema, rows, notes)
+
+
+class _Adding:
+    """The files that are being added: each by the name it will have, where it lies now."""
+
+    def __init__(self, workspace: Workspace, folder: Path, staging: Path, replace: bool) -> None:
+        self.folder, self.staged = folder, dict[str, Path]()
+        self._staging, self._replace = staging, replace
+        self._pattern = PurePosixPath(workspace.settings.data.source).name
+
+    def take(self, source: str) -> None:
+        """Bring one file into the staging folder; a file of the data folder is taken where it lies."""
+        name = PurePosixPath(source.partition("?")[0] if "://" in source else Path(source).name).name
+        if not fnmatch(name, self._pattern):
+            raise UsageError(f"{name!r} is not what [data] source takes ({self._pattern!r}): rename it, or change that")
+        if name in self.staged:
+            raise UsageError(f"two of the files are called {name!r}: rename one")
+        target, given = self.folder / name, Path(source)
+        if "://" not in source and not given.is_file():
+            raise UsageError(f"{source} is no file{' but a folder: name its files' if given.is_dir() else ''}")
+        if "://" not in source and target.exists() and given.resolve() == target.resolve():
+            self.staged[name] = target
+            return
+        partial = self._staging / name
+        _fetch(source, partial)
+        if target.exists() and filecmp.cmp(partial, target, shallow=False):
+            self.staged[name] = target
+            return
+        if target.exists() and not self._replace:
+            raise UsageError(f"{target} is there already, with other content: rename the new file, or say --replace")
+        self.staged[name] = partial
+
+    def refuse_strays(self, known: Repository) -> None:
+        """Raise `UsageError` for files that a training would read though no version holds them."""
+        there = {p.name for p in self.folder.glob(self._pattern) if p.is_file()} if self.folder.is_dir() else set()
+        if strays := sorted(there - set(known.versioned()) - set(self.staged)):
+            example = f"everloop data add {self.folder / strays[0]}"
+            raise UsageError(
+                f"{', '.join(strays[:3])} in {self.folder} belongs to no version: add it too (`{example}`)"
+            )
+
+    def move(self) -> None:
+        """Move all files to where trainings read them."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, path in self.staged.items():
+            path.replace(self.folder / name)
+
+    def others(self) -> list[Path]:
+        """Return the files of the data folder that are not being added."""
+        return [p for p in sorted(self.folder.glob(self._pattern)) if p.is_file() and p.name not in self.staged]
+
+
+def _checked(workspace: Workspace, adding: _Adding, accept: bool) -> tuple[Schema, int, list[str]]:
+    """Return the schema, the number of rows added, and what a person should read; raises `DataError` for bad rows."""
+    data, features = workspace.settings.data, workspace.settings.training.features
+    forget_modules(workspace.folder)
+
+    def table(path: Path) -> tuple[pd.DataFrame, str]:
+        with _about(path.name):
+            return timed(prepare(features, workspace.folder, files.read(str(path), path.parent)), data.time)
+
+    tables = {name: table(path) for name, path in adding.staged.items()}
+    frozen = schema_file.read(workspace.folder)
+    if frozen is None or accept:
+        everything = [*(table(path) for path in adding.others()), *tables.values()]
+        rows = pd.concat([frame for frame, _ in everything], ignore_index=True)
+        schema = infer(rows, target=data.target, time=everything[0][1], task=data.task)
+    else:
+        schema = frozen
+    if now := served(workspace):
+        schema_file.check_same_inputs(schema, now.schema, now.version)
+    notes, count = list[str](), 0
+    for name, (frame, _) in tables.items():
+        with _about(name, "" if frozen is None else "; if that is right, --accept-schema shows and freezes the change"):
+            notes += [f"{name}: {note}" for note in _notes(conform(frame, schema), frame, schema)]
+        count += len(frame)
+    return schema, count, notes
+
+
+def _notes(rows: pd.DataFrame, frame: pd.DataFrame, schema: Schema) -> Iterator[str]:
+    """Tell what fits the schema but is new to it."""
+    for column in schema.inputs:
+        if column.categories is not None:
+            unseen = sorted(set(rows[column.name]) - set(map(str, column.categories)) - {""})
+            if unseen:
+                yield f"column {column.name!r} has values it never had: {', '.join(map(repr, unseen[:5]))}"
+    extra = [str(n) for n in frame.columns if n not in {*schema.names, schema.time, schema.target.name}]
+    if extra:
+        yield f"left out, since the schema does not name it: {', '.join(extra[:5])}"
+
+
+def _version(workspace: Workspace, named: str, adding: _Adding, schema: Schema, rows: int, notes: list[str]) -> Added:
+    """Move the files into place and make a commit of their pointer; undone whole where a part of it fails."""
+    folder, names = workspace.folder, sorted(adding.staged)
+    known = Repository(folder, named)
+    frozen = schema_file.read(folder)
+    changed = schema_file.diff(frozen, schema) if frozen != schema else ""
+    before = {name: _bytes(folder / name) for name in (*GIT_FILES, *DVC_FILES, known.pointer_file)}
+    came = [adding.folder / name for name, path in adding.staged.items() if path != adding.folder / name]
+    saved = {path: path.rename(path.with_name(f".{path.name}.before")) for path in came if path.exists()}
+    try:
+        if not known.there:
+            start(folder)
+        adding.move()
+        if changed:
+            (folder / schema_file.FILE).write_text(schema_file.render(schema), encoding="utf-8")
+        known.add(names)
+        paths = [name for name, content in before.items() if _bytes(folder / name) != content]
+        message = f"data: add {', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({rows:,} rows)"
+        commit = git.commit_files(folder, [*paths, known.pointer_file], message)
+    except (EverloopError, OSError) as error:
+        for path in came:
+            path.unlink(missing_ok=True)
+        for path, old in saved.items():
+            old.rename(path)
+        for name, content in before.items():
+            _restore(folder / name, content)
+        if isinstance(error, OSError):
+            raise SystemError_(f"nothing was added: {error.strerror} ({error.filename})") from error
+        raise
+    for old in saved.values():
+        old.unlink()
+    return Added(names, rows, commit, changed, notes, _push(known))
+
+
+def _push(known: Repository) -> bool:
+    """Send the new version to the remote, where there is one."""
+    if known.remote() is None:
+        return False
+    try:
+        known.push()
+    except SystemError_ as error:
+        raise SystemError_(
+            f"the version is kept here, but the remote did not take it: {error}; `everloop data push` tries again"
+        ) from error
+    return True
+
+
+def _fetch(source: str, target: Path) -> None:
+    """Copy a file or what a URL gives to `target`."""
+    try:
+        with fsspec.open(source, "rb") as stream, target.open("wb") as file:
+            shutil.copyfileobj(stream, file, 1 << 20)
+    except ImportError as error:
+        driver = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}.get(source.partition("://")[0])
+        how = f"pip install 'everloop[{driver}]'" if driver else str(error)
+        raise UsageError(f"{source} cannot be read without its driver: {how}") from error
+    except Exception as error:  # each protocol's library raises its own kind
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise SystemError_(f"{source} cannot be fetched: {reason.splitlines()[0]}; nothing was added") from error
+
+
+@contextlib.contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _about(name: str, hint: str = "") -> Iterator[None]:
+    """Name the file in what is said about its rows."""
+    try:
+        yield
+    except DataError as error:
+        told = str(error)
+        raise DataError(f"{told if name in told else f'{name}: {told}'}; nothing was added{hint}") from error
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _restore(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+    elif _bytes(path) != content:
+        path.write_bytes(content)
