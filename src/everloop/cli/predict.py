@@ -30,7 +30,7 @@ def predict(
 
     settings = load(project)
     server = url or f"http://{settings.serving.host}:{settings.serving.port}"
-    with Bar() as bar, contextlib.closing(Client(server, settings.project.name, patience=15.0)) as client:
+    with Bar() as bar, contextlib.closing(Client(server, settings.project.name, patience=10.0)) as client:
         bar.part("predicting")
         rows = read_rows(file)
         answered = predict_rows(

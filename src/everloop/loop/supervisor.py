@@ -1,4 +1,4 @@
-"""Keeps the processes of a running project alive: what dies is started again, with back-off."""
+"""Keeps the processes of a running project alive: what dies is started again, with back-off; none outlives it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from everloop.errors import SystemError_
+from everloop.loop.leash import leashed
 
 __all__ = ["Child", "Supervisor"]
 
@@ -77,7 +78,8 @@ class Supervisor:
         child = self._children[name]
         child.log.parent.mkdir(parents=True, exist_ok=True)
         with child.log.open("ab") as log:
-            self._running[name] = subprocess.Popen(child.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            command = leashed(child.command)
+            self._running[name] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self._started[name] = time.monotonic()
 
     def _watch(self) -> None:

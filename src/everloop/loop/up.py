@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from everloop.loop.lease import lease
+from everloop.errors import BusyError
+from everloop.loop.lease import holder, lease
 from everloop.loop.story import Story
 from everloop.loop.supervisor import Child, Supervisor
-from everloop.loop.workspace import opened
+from everloop.loop.workspace import Workspace, opened
 from everloop.types import show_time
 
 __all__ = ["children", "run_up"]
+
+PATIENCE = 30.0  # seconds for which the controller of an earlier `up` may go on with a training
 
 
 def run_up(project: Path, port: int | None, tell: Callable[[str], None]) -> None:
@@ -33,7 +38,11 @@ def run_up(project: Path, port: int | None, tell: Callable[[str], None]) -> None
         def restarted(name: str, code: int) -> None:
             tell(f"{name} ended with {code}: it is started again")
 
-        with lease(state / "up.lease", "everloop up"), Supervisor(processes, restarted) as supervisor:
+        with (
+            lease(state / "up.lease", "everloop up"),
+            _alone(workspace),
+            Supervisor(processes, restarted) as supervisor,
+        ):
             story = Story(workspace.store)
             tell(f"server      http://{workspace.settings.serving.host}:{port}")
             tell(f"logs        {state / 'logs'}")
@@ -42,6 +51,17 @@ def run_up(project: Path, port: int | None, tell: Callable[[str], None]) -> None
                 for line in story.news():
                     tell(f"{show_time(line.time)[:19].replace('T', ' ')}  {line.kind:<9} {line.text}")
             tell("stopping")
+
+
+@contextlib.contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    """Wait for the controller of an `up` that was killed: it ends by itself once its training is done."""
+    place, deadline = workspace.path(workspace.settings.storage.lease), time.monotonic() + PATIENCE
+    while other := holder(place):
+        if time.monotonic() > deadline:
+            raise BusyError(f"another controller (process {other}) runs this project: stop it first")
+        time.sleep(0.1)
+    yield
 
 
 def children(project: Path, port: int, clock: str, logs: Path) -> list[Child]:
