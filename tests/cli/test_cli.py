@@ -10,14 +10,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.projects import write_project
+from tests.projects import history, write_project
 
 from everloop import store as tables
-from everloop.cli import main
-from everloop.loop.commands import CLOCK, post, result
+from everloop.cli import completion, main
+from everloop.loop.asking import ask
+from everloop.loop.commands import CLOCK, RETRAIN, post, result
 from everloop.loop.workspace import open_workspace
 from everloop.store import Store
 from everloop.types import Event
@@ -161,3 +163,64 @@ def test_a_full_disk_stops_the_controller_and_space_lets_it_go_on(tmp_path: Path
     assert [v["id"] for v in store.rows(sa.select(tables.model_version))] == ["v1"]
     assert not [p for p in os.listdir(folder / ".everloop" / "bundles") if "partial" in p]
     store.close()
+
+
+def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) -> None:
+    place = str(tmp_path / "mine")
+    code, out, _ = run("init", place, "--target", "y", "--time", "time", "--json")
+    assert (code, json.loads(out)["committed"]) == (0, True)
+    assert 'target = "y"' in (tmp_path / "mine" / "everloop.toml").read_text()
+    rows = tmp_path / "rows.csv"
+    history(days=40).to_csv(rows, index=False)
+
+    def told(*arguments: str) -> Any:
+        code, out, err = run(*arguments, "--project", place, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    assert told("data", "add", str(rows))["rows"] == 480
+    assert told("run")["champion"] == "v1"
+    told("run", "--reason", "again")
+    assert told("rollback")["champion"] == "v1"
+    assert told("deploy", "v2", "--strategy", "replace")["champion"] == "v2"
+    assert told("promote", "v1")["champion"] == "v1"
+    assert [row["id"] for row in told("data", "log")[:1]] == ["data-1"]  # the same rows are the same version
+    assert told("data", "diff")["after"] == "now"
+    assert told("data", "checkout", "data-1", "--out", str(tmp_path / "x.csv"))["place"] == str(tmp_path / "x.csv")
+    assert told("data", "remote", str(tmp_path / "remote"))["remote"] == str(tmp_path / "remote")
+    assert told("data", "push")["files"] == 3
+    assert told("status")["champion"] == "v1"
+    assert told("show", "v1")["id"] == "v1"
+    assert run("doctor", "--project", place, "--json")[1].startswith("[")
+    code, _, err = run("approve", "v22", "--project", place)
+    assert (code, err.splitlines()[-1]) == (2, "error: no version of model 'mine' 'v22' (did you mean 'v2'?)")
+
+
+def test_data_verbs_talk_to_people_too(run: Run, tmp_path: Path) -> None:
+    place = str(tmp_path / "mine")
+    run("init", place, "--target", "y", "--time", "time")
+    assert "none yet" in run("data", "log", "--project", place)[1]
+    history(days=40).to_csv(tmp_path / "rows.csv", index=False)
+    out = run("data", "add", str(tmp_path / "rows.csv"), "--project", place)[1]
+    assert "+  { name = " in out
+    assert "480 rows in rows.csv: version " in out
+    assert "data: add rows.csv" in run("data", "log", "--project", place)[1].replace("\n", "")
+    assert "after" in run("data", "diff", "--project", place)[1]
+    code, _, err = run("data", "push", "--project", place)
+    assert (code, err.splitlines()[-1]) == (2, "error: there is no remote: name one with `everloop data remote URL`")
+    (tmp_path / "mine" / "data" / "x.csv").write_text("1")
+    code, _, err = run("data", "checkout", "HEAD", "--project", place)
+    assert (code, "holds changes that no version has" in err) == (2, True)
+
+
+def test_the_shell_completes_versions_and_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert completion.templates() == ["bike-sharing", "minimal"]
+    monkeypatch.chdir(tmp_path)
+    assert completion.versions() == []
+    monkeypatch.chdir(write_project(tmp_path / "project"))
+    ask(Path(), RETRAIN, {})
+    environment = os.environ | {
+        "_EVERLOOP_COMPLETE": "complete_bash", "COMP_WORDS": "everloop promote v", "COMP_CWORD": "2"
+    }  # fmt: skip
+    command = [Path(sys.executable).with_name("everloop")]
+    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout.strip() == "v1"

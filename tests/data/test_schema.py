@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from everloop.data import Schema, conform, event_times, infer
+from everloop.data import Schema, conform, event_times, infer, timed
 from everloop.data.schema import label
 from everloop.errors import DataError
 from everloop.types import Column, Task
@@ -333,3 +333,26 @@ def test_a_class_may_be_sent_as_its_text(classes: tuple[Any, ...], dtype: Any, v
 def test_a_quantity_is_a_finite_number() -> None:
     schema = Schema((), Column("y", "float64"), "time", "regression")
     assert [label(v, schema) for v in (1, 2.5, True, "3", float("nan"))] == [1.0, 2.5, None, None, None]
+
+
+def test_without_a_time_the_order_of_the_rows_is_the_order_of_time() -> None:
+    frame, time = timed(table().drop(columns="time"), None)
+    rows = conform(frame, infer(frame, target="y", time=time))
+    assert np.diff(event_times(rows, time)).tolist() == [60.0] * (len(rows) - 1)
+    assert timed(table(), "time")[1] == "time"
+
+
+@pytest.mark.parametrize("times", [["2024-01-01T00:00:00Z"] * 40, pd.to_datetime(["2024-01-01"] * 40)])
+def test_a_column_that_looks_like_a_time_must_be_named_or_dropped(times: Any) -> None:
+    with pytest.raises(DataError, match=r"column 'when' looks like the time of a row: name it as \[data\] time"):
+        timed(pd.DataFrame({"x": range(40), "when": times}), None)
+    with pytest.raises(DataError, match="column 'row_time' has the name that rows without a time get"):
+        timed(pd.DataFrame({"row_time": range(40)}), None)
+
+
+def test_rows_are_counted_as_they_stood_before_the_features_function() -> None:
+    frame = table()
+    schema = infer(frame, target="y", time="time")
+    dropped = frame.assign(x=[1.0] * 39 + ["much"])[20:]  # the index is kept
+    with pytest.raises(DataError, match="'x' is not a number in row 40: 'much'"):
+        conform(dropped, schema)

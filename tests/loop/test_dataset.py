@@ -26,6 +26,7 @@ from everloop.loop.asking import ask
 from everloop.loop.commands import PROMOTE, RETRAIN
 from everloop.loop.dataset import Added, add_data
 from everloop.loop.lease import lease
+from everloop.loop.trail import show
 from everloop.loop.workspace import opened
 
 
@@ -263,6 +264,7 @@ def test_versions_are_listed_compared_and_brought_back(folder: Path, tmp_path: P
             data_versions.checkout(workspace, first.commit)
         data_versions.checkout(workspace, first.commit, force=True)
         assert [p.name for p in (folder / "data").iterdir()] == ["first.csv"]
+        assert show(workspace, "data-2").links["tag"][0].startswith("everloop/data-2-")
         tags = git.run(folder, "tag", "--list", "everloop/*").split()
         assert [tag.rpartition("-")[0] for tag in tags] == ["everloop/data-1", "everloop/data-2"]
     back = tmp_path / "training.parquet"

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.projects import write_project
 
+from everloop import git
+from everloop.data import dvc
 from everloop.loop.health import PACKAGES, Finding, examine
 
 
@@ -16,7 +18,7 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
 
 def test_a_machine_that_runs_these_tests_is_well(tmp_path: Path) -> None:
     found = by_name(examine(write_project(tmp_path / "project")))
-    assert set(found) == {"python", *PACKAGES, "git", "disk", "project", "port"}
+    assert set(found) == {"python", *PACKAGES, "git", "disk", "project", "versions", "port"}
     for name in ("python", *PACKAGES, "project"):
         assert found[name].well, found[name]
         assert found[name].found
@@ -46,3 +48,12 @@ def test_what_is_not_there_is_told_with_the_way_to_get_it(tmp_path: Path, monkey
     found = by_name(examine(tmp_path))
     assert (found["lightgbm"].well, found["lightgbm"].do) == (False, "pip install 'everloop[platform]'")
     assert (found["git"].well, found["git"].found) == (False, "not found")
+
+
+def test_data_that_can_have_no_versions(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    assert by_name(examine(folder))["versions"].found == "the project is not under git"
+    git.start(folder)
+    assert by_name(examine(folder))["versions"].well
+    dvc.start(folder)
+    assert by_name(examine(folder))["versions"].found == "git and DVC, no remote"

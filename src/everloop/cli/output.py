@@ -13,6 +13,8 @@ from rich.table import Table
 
 __all__ = ["Bar", "show_json", "show_record", "show_replay", "show_table"]
 
+PIPED = 200  # columns of a table that goes into a file or a pipe
+
 
 class Bar:
     """A progress bar from `with` to its end; where nobody watches, a line at each new part and each tenth of it."""
@@ -97,7 +99,7 @@ def show_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(name.replace("_", " "), justify="right" if isinstance(value, int | float) else "left")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console(highlight=False).print(table, markup=False)
+    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED).print(table, markup=False)
 
 
 def _cell(value: Any) -> str:

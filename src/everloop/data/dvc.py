@@ -150,6 +150,11 @@ class Repository:
         git.tag_files(self.folder, tag, pointer | self._config_file(), f"Training set {name}")
         return tag
 
+    def tag(self, name: str) -> str | None:
+        """Return the newest tag of a training set, or None."""
+        found = git.run(self.folder, "tag", "--list", "--sort=creatordate", TAG.format(name, "*")).split()
+        return found[-1] if found else None
+
     def _tell_tags_the_remote(self) -> None:
         """Renew the tags that carry an older configuration: DVC pushes a tag's files to the remote named in the tag."""
         config = self._config_file()

@@ -12,13 +12,26 @@ from pathlib import Path
 
 import msgspec
 
+from everloop import git
+from everloop.data.dvc import Repository
 from everloop.errors import EverloopError
 from everloop.settings import load
 
 __all__ = ["Finding", "examine"]
 
 ROOM = 1 << 30
-PACKAGES = ("lightgbm", "matplotlib", "onnx", "onnxruntime", "pandas", "pyarrow", "skl2onnx", "sklearn", "sqlalchemy")
+PACKAGES = (
+    "dvc",
+    "lightgbm",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "pyarrow",
+    "skl2onnx",
+    "sklearn",
+    "sqlalchemy",
+)
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -62,6 +75,16 @@ def _git() -> Finding:
     return Finding("git", True, told.strip().removeprefix("git version "))
 
 
+def _versions(folder: Path) -> Finding:
+    """Look whether the project's data can have versions."""
+    if not git.is_repository(folder):
+        return Finding("versions", False, "the project is not under git", f"git init {folder}, then commit it")
+    if not (folder / ".dvc").is_dir():
+        return Finding("versions", True, "git; the first `everloop data add` sets DVC up")
+    remote = Repository(folder, "data").remote()
+    return Finding("versions", True, f"git and DVC, {f'remote {remote!r}' if remote else 'no remote'}")
+
+
 def _project(folder: Path) -> Iterator[Finding]:
     try:
         settings = load(folder)
@@ -69,6 +92,7 @@ def _project(folder: Path) -> Iterator[Finding]:
         yield Finding("project", False, str(error), "everloop init NAME writes one")
         return
     yield Finding("project", True, settings.project.name)
+    yield _versions(folder)
     host, port = settings.serving.host, settings.serving.port
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from everloop import registry, store
 from everloop.errors import NotFoundError
 from everloop.journal import Reader, Record
+from everloop.loop.dataset import repository
 from everloop.loop.lease import holder
 from everloop.loop.plans import current_plan
 from everloop.loop.workspace import Workspace
@@ -81,7 +82,8 @@ def show(workspace: Workspace, id: str) -> Shown:
         for kind, table in _TABLES.items():
             row = connection.execute(sa.select(table).where(table.c.id == id)).mappings().first()
             if row is not None:
-                return Shown(kind, id, _readable(dict(row)), _links(connection, kind, dict(row)))
+                links = _links(connection, kind, dict(row)) | _tagged(workspace, kind, id)
+                return Shown(kind, id, _readable(dict(row)), links)
     records = _journalled(workspace, id)
     if not records:
         raise NotFoundError("decision, rollout, version, data version, run, event or prediction", id, _ids(workspace))
@@ -94,6 +96,13 @@ def listing(workspace: Workspace, kind: Literal["decision", "version", "run"]) -
     newest = {"decision": "time", "version": "created", "run": "started"}[kind]
     query = sa.select(*(table.c[name] for name in names)).order_by(table.c[newest].desc(), table.c.id.desc())
     return [_readable(row) for row in workspace.store.rows(query)]
+
+
+def _tagged(workspace: Workspace, kind: str, id: str) -> dict[str, list[str]]:
+    """Return the git tag under which DVC keeps a training set."""
+    known = repository(workspace) if kind == "data version" else None
+    tag = known.tag(id) if known else None
+    return {"tag": [tag]} if tag else {}
 
 
 def _prediction(workspace: Workspace, id: str, records: list[Record]) -> Shown:
