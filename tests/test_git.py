@@ -25,6 +25,10 @@ def test_only_the_named_files_are_committed(folder: Path) -> None:
     assert git.commit_files(folder, ["a"], "again") == commit  # nothing new, no new commit
     assert [(c, m) for c, _, m in git.log(folder, "a")] == [(commit, "first")]
     assert git.log(folder, "b") == []
+    assert git.describe(folder) == commit  # b is no code
+    (folder / "helper.py").write_text("")
+    assert git.describe(folder) == f"{commit}-dirty"
+    (folder / "helper.py").unlink()
     (folder / "a").write_text("2")
     assert git.describe(folder) == f"{commit}-dirty"
 

@@ -42,11 +42,17 @@ def start(folder: Path) -> None:
 
 
 def describe(folder: Path) -> str | None:
-    """Return the commit a folder is at, `-dirty` where it holds changes; None outside of git and before a commit."""
+    """Return the commit a folder is at, `-dirty` where it holds other code; None outside of git and before a commit.
+
+    Dirty is a change of any file git follows, and a Python file it does not follow yet.
+    """
     try:
-        return run(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip() or None
+        commit = run(folder, "rev-parse", "--verify", "HEAD").strip()
+        changes = run(folder, "status", "--porcelain", "--untracked-files=all", "--", ".").splitlines()
     except SystemError_:
         return None
+    dirty = any(not line.startswith("??") or line.endswith(".py") for line in changes)
+    return f"{commit}-dirty" if dirty else commit
 
 
 def commit_files(folder: Path, paths: Iterable[str], message: str) -> str:

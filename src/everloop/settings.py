@@ -195,7 +195,9 @@ def load(folder: Path) -> Settings:
     """Return the settings of the project in `folder`; raises `SettingsError` with the line of what is wrong."""
     path = folder / FILE
     if not path.is_file():
-        raise SettingsError(f"not a project: there is no {FILE} in this folder", path=str(folder))
+        raise SettingsError(
+            f"not a project: there is no {FILE} here (`everloop init NAME` makes one)", path=str(folder)
+        )
     return parse(path.read_text(encoding="utf-8"), str(path))
 
 

@@ -48,6 +48,10 @@ def test_help_names_the_verbs_and_imports_little() -> None:
     assert told.strip().endswith("[]")
 
 
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version")[:2] == (0, "0.1.0\n")
+
+
 def test_a_backtest_prints_json_alone_on_stdout(run: Run, tmp_path: Path) -> None:
     write_project(tmp_path / "project", days=40, change=25)
     code, out, err = run(
@@ -75,7 +79,7 @@ def test_a_folder_that_is_no_project(run: Run, tmp_path: Path) -> None:
         assert (code, out) == (2, "")
         assert (
             err.strip().splitlines()[-1]
-            == f"error: {tmp_path}: not a project: there is no everloop.toml in this folder"
+            == f"error: {tmp_path}: not a project: there is no everloop.toml here (`everloop init NAME` makes one)"
         )
 
 
@@ -180,7 +184,12 @@ def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) 
 
     assert told("data", "add", str(rows))["rows"] == 480
     assert told("run")["champion"] == "v1"
-    told("run", "--reason", "again")
+    (tmp_path / "mine" / "helper.py").write_text("# not committed yet")
+    code, _, err = run("run", "--reason", "again", "--project", place)
+    assert code == 0
+    assert "note: the code has changes that no commit holds: the version will name " in err
+    assert told("show", "v2")["links"]["run"]
+    assert told("show", "v2")["record"]["commit"].endswith("-dirty")
     assert told("rollback")["champion"] == "v1"
     assert told("deploy", "v2", "--strategy", "replace")["champion"] == "v2"
     assert told("promote", "v1")["champion"] == "v1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -29,9 +30,26 @@ from everloop.errors import EverloopError
 
 __all__ = ["app", "main"]
 
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("everloop"))
+        raise typer.Exit
+
+
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Keeps machine-learning models right in production."""
+
+
 app = typer.Typer(
     name="everloop",
-    help="Keeps machine-learning models right in production.",
+    callback=_options,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

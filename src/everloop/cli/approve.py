@@ -18,7 +18,7 @@ def approve(
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Approve a version that `[gates] approval` holds back; its rollout begins."""
+    """Approve a version that waits because the gates ask for a person; its rollout begins."""
     from everloop.cli.asked import carry_out
     from everloop.loop.commands import APPROVE
 

@@ -11,10 +11,14 @@ __all__ = ["carry_out"]
 
 def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool) -> None:
     """Ask, show what happens meanwhile, and print what came of it."""
+    from everloop import git
     from everloop.cli.output import Bar, show_json
     from everloop.loop.asking import ask
+    from everloop.loop.commands import RETRAIN
 
     with Bar() as bar:
+        if type == RETRAIN and (commit := git.describe(project) or "").endswith("-dirty"):
+            bar.line(f"note: the code has changes that no commit holds: the version will name {commit[:10]}-dirty")
         bar.part(type.removeprefix("everloop."))
         outcome = ask(
             project,
