@@ -29,7 +29,7 @@ def test_a_request_as_other_clients_send_it() -> None:
     [
         (b"", "truncated"),
         (b"{}", "missing required field `inputs`"),
-        (b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP64"}]}', r"`data` - at `\$.inputs\[0\]`"),
+        (b'{"inputs":[{"name":"x","shape":[1],"data":[1]}]}', r"`datatype` - at `\$.inputs\[0\]`"),
         (b'{"inputs":[{"name":"x","shape":["1"],"datatype":"FP64","data":[1]}]}', "Expected `int`, got `str`"),
         (b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP64","data":1}]}', "Expected `array`"),
         (b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP64","data":[1e999]}]}', "out of range"),

@@ -127,3 +127,8 @@ def test_a_matrix_must_fit_the_model() -> None:
         TensorReader(SHOP).read([Tensor("x", [1, 4], "FP64", [1.0] * 4)])
     with pytest.raises(RequestError, match=r"unknown tensor 'ciyt' \(did you mean 'city'"):
         TensorReader(SHOP).read([Tensor("ciyt", [1, 1], "BYTES", ["a"])])
+
+
+def test_a_tensor_without_data_is_told() -> None:
+    with pytest.raises(RequestError, match=r"tensor 'x' has shape \[1\] and 0 values, not 1"):
+        TensorReader((Column("x", "float64"),)).read([Tensor("x", [1], "FP64")])

@@ -69,7 +69,7 @@ def build(options: ServeOptions, writer: Writer) -> HttpApp:
         return {
             "name": "everloop",
             "version": metadata.version("everloop"),
-            "extensions": ["feedback", "plan", "journal"],
+            "extensions": ["binary_tensor_data", "feedback", "plan", "journal"],
             "plan_generation": plane.plan.generation if plane.plan else None,
             "plan_error": watch.error,
             "journal": {"mode": options.journal_mode},

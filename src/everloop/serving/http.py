@@ -16,15 +16,17 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from everloop.errors import EverloopError, NotFoundError, RequestError
+from everloop.serving.binary import LENGTH_HEADER, decode_body, encode_body, wanted_binary
 from everloop.serving.body import DisconnectedError, Message, Receive, discard, read_body
 from everloop.serving.metrics import Metrics
 from everloop.serving.plane import Context, Plane
-from everloop.serving.protocol import decode_feedback, decode_infer, encode
+from everloop.serving.protocol import decode_feedback, encode
 
 __all__ = ["HttpApp"]
 
 _log = logging.getLogger("everloop.serving")
 _JSON = (b"content-type", b"application/json")
+_BINARY = (b"content-type", b"application/octet-stream")
 _OF_STATUS = {
     401: [(b"www-authenticate", b"Bearer")],
     413: [(b"connection", b"close")],
@@ -109,7 +111,11 @@ class HttpApp:
     async def _infer(self, target: Target, headers: Headers, receive: Receive) -> Reply:
         header = partial(_header, headers)
         body = await read_body(receive, header("content-length"), self._max_body)
-        response = await self._plane.infer(decode_infer(body), Context(target.model, header, target.version))
+        request = decode_body(body, header(LENGTH_HEADER))
+        response = await self._plane.infer(request, Context(target.model, header, target.version))
+        if binary := wanted_binary(request):
+            content, length = encode_body(response, binary)
+            return Reply(200, content, [_BINARY, _length(content), (LENGTH_HEADER.encode(), b"%d" % length)])
         return _json(200, encode(response))
 
     async def _feedback(self, target: Target, headers: Headers, receive: Receive) -> Reply:

@@ -33,18 +33,20 @@ M = TypeVar("M")
 
 
 class Tensor(msgspec.Struct, gc=False):
-    """One tensor of a request: `data` is flat in row-major order, or nested as `shape` says."""
+    """One tensor of a request: `data` is flat in row-major order, or nested as `shape` says; in binary it follows."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: list[Any]
+    data: list[Any] = []
+    parameters: dict[str, Any] | None = None
 
 
 class RequestedOutput(msgspec.Struct, gc=False):
     """An output that the caller wants; naming none asks for all."""
 
     name: str
+    parameters: dict[str, Any] | None = None
 
 
 class InferRequest(msgspec.Struct):

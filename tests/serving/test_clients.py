@@ -1,0 +1,62 @@
+"""Clients that nobody here wrote, against a running server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from tests.serving.sites import Site
+from tritonclient.utils import InferenceServerException
+
+COLUMNS = {"hour": 1.5, "temp": 2.25, "hum": 3.0}
+
+
+def tensors(binary: bool, rows: int = 1) -> list[Any]:
+    found = []
+    for name, value in COLUMNS.items():
+        tensor = triton.InferInput(name, [rows], "FP64")
+        tensor.set_data_from_numpy(np.full(rows, value), binary_data=binary)
+        found.append(tensor)
+    return found
+
+
+@pytest.fixture
+def server(site: Site, start: Any) -> Any:
+    site.write(1)
+    with start(site) as running:
+        client = triton.InferenceServerClient(running.url.removeprefix("http://"))
+        yield client, site
+        client.close()
+
+
+def test_tritonclient_over_http(server: tuple[Any, Site]) -> None:
+    client, site = server
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("rides")
+    assert not client.is_model_ready("rides", "v9")
+    assert client.get_server_metadata()["name"] == "everloop"
+    metadata = client.get_model_metadata("rides")
+    assert [t["name"] for t in metadata["inputs"]] == list(COLUMNS)
+    for binary_in in (True, False):
+        for binary_out in (True, False):
+            wanted = [triton.InferRequestedOutput("prediction", binary_data=binary_out)]
+            answer = client.infer("rides", tensors(binary_in, rows=3), outputs=wanted, request_id="mine")
+            assert answer.as_numpy("prediction").reshape(-1).tolist() == [6.75] * 3
+            assert answer.get_response()["id"] == "mine"
+    every = client.infer("rides", tensors(True))
+    assert every.as_numpy("prediction").tolist() == [6.75]
+    assert client.infer("rides", tensors(True), model_version="v1").get_response()["model_version"] == "v1"
+    with pytest.raises(InferenceServerException, match="no model 'ride'"):
+        client.infer("ride", tensors(True))
+    with pytest.raises(InferenceServerException, match="missing tensors 'temp', 'hum'"):
+        client.infer("rides", tensors(True)[:1])
+    assert len(site.records("prediction")) == 6
+
+
+def test_an_asynchronous_caller(server: tuple[Any, Site]) -> None:
+    client, _ = server
+    under_way = [client.async_infer("rides", tensors(True)) for _ in range(20)]
+    assert {float(u.get_result().as_numpy("prediction")[0]) for u in under_way} == {6.75}
