@@ -47,6 +47,10 @@ concept_drift = {{ cooldown = "6d", budget = 8 }}
 [monitoring]
 interval = "1d"
 
+[tracking]
+mlflow = false
+tensorboard = false
+
 [replay]
 start = 0.4
 """

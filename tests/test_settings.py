@@ -36,6 +36,8 @@ def test_five_values_are_a_working_project() -> None:
         ("[deployment]\nalpha = 'much'\n", 9, "expected `float`, got `str`"),
         ("[deployment]\nstrategy = 'hope'\n", 9, "invalid enum value 'hope'"),
         ("[deployment]\nalpha = 0.9\n", 9, "outside"),
+        ("[tracking]\nmlflow = 'here'\n", 9, "'here': write 'local', the URL of a tracking server, or false"),
+        ("[tracking]\nmlflow = true\n", 9, "or false"),
         ("[replay]\nlabel_delay = 'a day'\n", 9, "no duration"),
         ("[triggers.concept_drift]\ncooldown = '3 moons'\n", 9, "no duration"),
     ],

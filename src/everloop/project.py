@@ -6,6 +6,7 @@ import base64
 import contextlib
 import html
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, ROLLBACK
 from everloop.loop.dataset import add_data
 from everloop.loop.projects import create_project
 from everloop.loop.tables import label_rows, predict_rows
+from everloop.loop.tracking import tracked
 from everloop.loop.trail import listing, show, status
 from everloop.loop.workspace import Workspace, opened
 from everloop.replay.backtest import run_backtest
@@ -88,8 +90,12 @@ class Project:
         return f"Project({self.settings.project.name!r} in {self.folder})"
 
     def run(self, reason: str = REASON) -> Record:
-        """Retrain once, and return what came of it: the version, its gate's verdict, its rollout."""
-        return self._ask(RETRAIN, reason)
+        """Retrain once, and return what came of it: the version, its gate's verdict, its rollout.
+
+        MLflow and TensorBoard hold the run when it returns; one that is down is told as a warning.
+        """
+        with tracked(self.folder, lambda text: warnings.warn(text, stacklevel=4)):
+            return self._ask(RETRAIN, reason)
 
     def deploy(self, version: str, strategy: str | None = None, reason: str = REASON) -> Record:
         """Begin the rollout of a version whose gate passed, by the project's strategy or another."""

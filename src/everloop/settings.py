@@ -22,6 +22,7 @@ __all__ = [
     "Serving",
     "Settings",
     "Storage",
+    "Tracking",
     "Training",
     "Triggers",
     "load",
@@ -146,6 +147,16 @@ class Serving(Section, frozen=True, kw_only=True):
     max_body: str = "16MB"
 
 
+class Tracking(Section, frozen=True, kw_only=True):
+    """`[tracking]`: where runs, versions and training curves are shown."""
+
+    mlflow: str | bool = "local"
+    """`"local"` (its database and files lie in the project), the URL of a tracking server, or `false`."""
+    tensorboard: bool = True
+    ui_port: int = 5000
+    """Where `everloop up` shows the local MLflow."""
+
+
 class Replay(Section, frozen=True, kw_only=True):
     """`[replay]`: how `everloop demo` and `everloop backtest` play history."""
 
@@ -184,6 +195,7 @@ class Settings(Section, frozen=True, kw_only=True):
     triggers: Triggers = Triggers()
     monitoring: Monitoring = Monitoring()
     serving: Serving = Serving()
+    tracking: Tracking = Tracking()
     replay: Replay = Replay()
     storage: Storage = Storage()
 
@@ -278,6 +290,10 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
 
 def _check_forms(settings: Settings, text: str, path: str) -> None:
     window, sticky = settings.training.window, settings.deployment.sticky_by
+    mlflow = settings.tracking.mlflow
+    if mlflow is True or (isinstance(mlflow, str) and not re.fullmatch(r"local|https?://.+", mlflow)):
+        message = f"[tracking.mlflow] {mlflow!r}: write 'local', the URL of a tracking server, or false"
+        raise SettingsError(message, path, _line(text, ["tracking", "mlflow"]))
     if window not in ("auto", "all") and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?\s*[smhdw]", window):
         message = f"[training.window] {window!r}: write 'auto', 'all', a number of rows or a duration such as '90d'"
         raise SettingsError(message, path, _line(text, ["training", "window"]))

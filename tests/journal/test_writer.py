@@ -255,7 +255,8 @@ def test_a_segment_for_which_no_file_is_left_is_tried_again(tmp_path: Path) -> N
     writer = Writer(tmp_path, segment_bytes=1)
     append(writer, "a")
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, limit[1]))
+    os.close(lowest_free := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limit[1]))
     try:
         with pytest.raises(JournalError, match="cannot be written: Too many open files"):
             append(writer, "b")

@@ -45,3 +45,14 @@ def check_for_ever(supervisor: Supervisor) -> None:
     while True:
         supervisor.check()
         threading.Event().wait(0.05)
+
+
+def test_a_child_that_nobody_needs_may_keep_ending(tmp_path: Path) -> None:
+    told: list[str] = []
+    broken = Child("page", (sys.executable, "-c", "raise SystemExit(1)"), tmp_path / "page.log", needed=False)
+    with Supervisor([broken], lambda name, _code: told.append(name)) as supervisor:
+        while supervisor._failures["page"] <= 5:
+            supervisor.check()
+            threading.Event().wait(0.05)
+        supervisor.check()
+    assert told == ["page"] * 5

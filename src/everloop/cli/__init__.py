@@ -24,6 +24,7 @@ from everloop.cli import (
     serve,
     show,
     status,
+    track,
     up,
 )
 from everloop.errors import EverloopError
@@ -57,7 +58,7 @@ app = typer.Typer(
 VERBS = (
     demo.demo, init.init, doctor.doctor, backtest.backtest, up.up, predict.predict, feedback.feedback,
     run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
-    status.status, show.show, serve.serve, controller.controller,
+    status.status, show.show, track.track, serve.serve, controller.controller,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

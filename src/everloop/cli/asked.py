@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool) -> No
     from everloop.cli.output import Bar, show_json
     from everloop.loop.asking import ask
     from everloop.loop.commands import RETRAIN
+    from everloop.loop.tracking import tracked
 
-    with Bar() as bar:
+    with Bar() as bar, contextlib.ExitStack() as beside:
+        if type == RETRAIN:
+            beside.enter_context(tracked(project, bar.line))
         if type == RETRAIN and (commit := git.describe(project) or "").endswith("-dirty"):
             bar.line(f"note: the code has changes that no commit holds: the version will name {commit[:10]}-dirty")
         bar.part(type.removeprefix("everloop."))

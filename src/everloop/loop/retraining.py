@@ -37,6 +37,7 @@ from everloop.training import (
     prepare,
     to_onnx,
 )
+from everloop.training.curves import Curves, Watched
 from everloop.types import Column, Task, as_json
 
 __all__ = ["Ask", "Champion", "Where", "answers_of", "ingest", "problem_of", "retrain"]
@@ -101,10 +102,11 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Chosen(NamedTuple):
-    """The chosen recipe with its reason, and its out-of-time answers (`place`, `answers`)."""
+    """The chosen recipe with its reason, its out-of-time answers (`place`, `answers`), how its estimator learned."""
 
     choice: Window
     answers: dict[str, NDArray[Any]]
+    curves: Curves
 
 
 class Judged(NamedTuple):
@@ -144,13 +146,13 @@ def ingest(where: Where, schema: Schema | None) -> Table:
 @step
 def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
     """Choose what to train on by rolling-origin evaluation on the newest rows."""
-    problem, times = problem_of(schema, ask), event_times(rows, schema.time)
+    watched, times = Watched(problem_of(schema, ask)), event_times(rows, schema.time)
     recipe = EVERYTHING if ask.first and ask.window == "auto" else fixed(ask.window)
-    choice = choose(problem, rows, times, AUTO if recipe is None else (recipe,))
+    choice = choose(watched.problem, rows, times, AUTO if recipe is None else (recipe,))
     told = Window(
         choice.recipe.name, choice.recipe, choice.reason, choice.scores, len(rows), float(times[0]), float(times[-1])
     )
-    return Chosen(told, {"place": np.asarray(choice.rows), "answers": choice.answers})
+    return Chosen(told, {"place": np.asarray(choice.rows), "answers": choice.answers}, watched.curves(rows))
 
 
 @step

@@ -16,15 +16,19 @@ from everloop.loop.leash import leashed
 
 __all__ = ["Child", "Supervisor"]
 
-SHORT, LONGEST = 10.0, 10.0
+SHORT, LONGEST, OFTEN = 10.0, 10.0, 5
 
 
 class Child(msgspec.Struct, frozen=True):
-    """One process: its name, its command line, and the file that its output goes to."""
+    """One process: its name, its command line, and the file that its output goes to.
+
+    One that is not `needed` may keep ending: it is started again every few minutes, and the rest goes on.
+    """
 
     name: str
     command: tuple[str, ...]
     log: Path
+    needed: bool = True
 
 
 class Supervisor:
@@ -71,7 +75,7 @@ class Supervisor:
     def check(self) -> None:
         """Raise `SystemError_` for a child that ended five times in a row: starting it again does not help."""
         for name, failures in self._failures.items():
-            if failures >= 5:
+            if failures >= OFTEN and self._children[name].needed:
                 raise SystemError_(f"the {name} keeps ending: {_last_line(self._children[name].log)}")
 
     def _start(self, name: str) -> None:
@@ -90,10 +94,11 @@ class Supervisor:
                     if now - self._started[name] > SHORT:
                         self._failures[name] = 0
                 elif name not in self._due:
-                    self._on_restart(name, process.returncode)
-                    self._due[name] = now + (
-                        min(LONGEST, 0.05 * 2 ** self._failures[name]) if self._failures[name] else 0
-                    )
+                    failures, needed = self._failures[name], self._children[name].needed
+                    if needed or failures < OFTEN:
+                        self._on_restart(name, process.returncode)
+                    longest = LONGEST if needed else 30 * LONGEST
+                    self._due[name] = now + (min(longest, 0.05 * 2 ** min(failures, 20)) if failures else 0)
                     self._failures[name] += 1
                 elif now >= self._due[name]:
                     del self._due[name]

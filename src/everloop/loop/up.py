@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from everloop.errors import BusyError
 from everloop.loop.lease import holder, lease
 from everloop.loop.story import Story
 from everloop.loop.supervisor import Child, Supervisor
+from everloop.loop.tracking import mlflow_place, mlflow_url, tensorboard_place
 from everloop.loop.workspace import Workspace, opened
 from everloop.types import show_time
 
@@ -38,19 +40,19 @@ def run_up(project: Path, port: int | None, tell: Callable[[str], None]) -> None
         def restarted(name: str, code: int) -> None:
             tell(f"{name} ended with {code}: it is started again")
 
-        with (
-            lease(state / "up.lease", "everloop up"),
-            _alone(workspace),
-            Supervisor(processes, restarted) as supervisor,
-        ):
-            story = Story(workspace.store)
-            tell(f"server      http://{workspace.settings.serving.host}:{port}")
-            tell(f"logs        {state / 'logs'}")
-            while not stop.wait(0.5):
-                supervisor.check()
-                for line in story.news():
-                    tell(f"{show_time(line.time)[:19].replace('T', ' ')}  {line.kind:<9} {line.text}")
-            tell("stopping")
+        with lease(state / "up.lease", "everloop up"), _alone(workspace):
+            beside, hints = companions(workspace, state / "logs")
+            with Supervisor([*processes, *beside], restarted) as supervisor:
+                story = Story(workspace.store)
+                tell(f"server      http://{workspace.settings.serving.host}:{port}")
+                tell(f"logs        {state / 'logs'}")
+                for hint in hints:
+                    tell(hint)
+                while not stop.wait(0.5):
+                    supervisor.check()
+                    for line in story.news():
+                        tell(f"{show_time(line.time)[:19].replace('T', ' ')}  {line.kind:<9} {line.text}")
+                tell("stopping")
 
 
 @contextlib.contextmanager
@@ -72,3 +74,45 @@ def children(project: Path, port: int, clock: str, logs: Path) -> list[Child]:
         Child("server", (*everloop, "serve", *options, "--port", str(port)), logs / "server.log"),
         Child("controller", (*everloop, "controller", *options), logs / "controller.log"),
     ]
+
+
+def companions(workspace: Workspace, logs: Path) -> tuple[list[Child], list[str]]:
+    """Return the processes that show what happens, without which all goes on, and a line on each."""
+    tracking, found, told = workspace.settings.tracking, list[Child](), list[str]()
+    if tracking.mlflow or tracking.tensorboard:
+        command = (sys.executable, "-m", "everloop.cli", "track", "--project", str(workspace.folder))
+        found.append(Child("tracking", command, logs / "tracking.log", needed=False))
+    if tracking.mlflow == "local":
+        if _free(tracking.ui_port):
+            found.append(
+                Child("mlflow", _mlflow_server(workspace, tracking.ui_port), logs / "mlflow.log", needed=False)
+            )
+            told.append(f"mlflow      http://127.0.0.1:{tracking.ui_port}")
+        else:
+            told.append(f"mlflow      not shown: port {tracking.ui_port} is taken ([tracking] ui_port names another)")
+    elif tracking.mlflow:
+        told.append(f"mlflow      {tracking.mlflow}")
+    if tracking.tensorboard:
+        told.append(f"curves      tensorboard --logdir {tensorboard_place(workspace)}")
+    return found, told
+
+
+def _mlflow_server(workspace: Workspace, port: int) -> tuple[str, ...]:
+    """Return the command that shows the local MLflow, once `everloop track` has made its database."""
+    url = mlflow_url(workspace)
+    once_there = ("sh", "-c", 'until [ -f "$0" ]; do sleep 0.5; done; exec "$@"', url.removeprefix("sqlite:///"))
+    quiet = ("MLFLOW_DISABLE_TELEMETRY=true", "DO_NOT_TRACK=true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false")
+    options = ("--backend-store-uri", url, "--default-artifact-root", (mlflow_place(workspace) / "artifacts").as_uri())
+    where = ("--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+    return (*once_there, "env", *quiet, sys.executable, "-m", "mlflow", "server", *options, *where)
+
+
+def _free(port: int) -> bool:
+    """Tell whether nobody listens at a port; the page of an `up` that was killed may take a moment to go."""
+    for _ in range(10):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return True
+        time.sleep(0.1)
+    return False

@@ -1,4 +1,4 @@
-"""The rows of runs: each function joins the caller's transaction."""
+"""The rows of runs: each function joins the caller's transaction, and tells the outbox what became of a run."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def start_run(connection: Connection, row: Mapping[str, Any]) -> str | None:
     Raises UsageError where the known run is another pipeline's or has other arguments.
     """
     if _insert_new(connection, store.run, {**row, "status": "running"}):
+        _tell(connection, row["id"], row["started"])
         return None
     where = store.run.c.id == row["id"]
     known = connection.execute(sa.select(store.run).where(where)).mappings().one()
@@ -49,6 +50,7 @@ def start_run(connection: Connection, row: Mapping[str, Any]) -> str | None:
         raise UsageError(f"run {row['id']} was started with other arguments: use the same ones, or another run id")
     if known["status"] != "finished":
         connection.execute(store.run.update().where(where).values(status="running", finished=None, error=None))
+        _tell(connection, row["id"], row["started"])
     return str(known["status"])
 
 
@@ -56,6 +58,7 @@ def finish_run(connection: Connection, run: str, time: float) -> None:
     """Mark a run as finished."""
     values = {"status": "finished", "finished": time, "error": None}
     connection.execute(store.run.update().where(store.run.c.id == run).values(**values))
+    _tell(connection, run, time)
 
 
 def start_step(
@@ -89,6 +92,7 @@ def fail_step(connection: Connection, run: str, execution: int, reason: str, log
     for table, id, error in ((store.execution, execution, log), (store.run, run, reason)):
         values = {"status": "failed", "finished": time, "error": error}
         connection.execute(table.update().where(table.c.id == id).values(**values))
+    _tell(connection, run, time)
 
 
 def take_over(
@@ -152,6 +156,13 @@ def _link(connection: Connection, execution: int, direction: str, named: Mapping
         _insert_new(connection, store.artifact, msgspec.structs.asdict(artifact) | {"created": time})
         row = {"execution": execution, "artifact": artifact.id, "direction": direction, "name": name}
         connection.execute(store.link.insert().values(**row))
+
+
+def _tell(connection: Connection, run: str, time: float) -> None:
+    told = ("id", "pipeline", "status", "event", "decision", "commit", "error")
+    query = sa.select(*(store.run.c[name] for name in told)).where(store.run.c.id == run)
+    payload = dict(connection.execute(query).mappings().one())
+    connection.execute(store.outbox.insert().values(kind="run", time=time, payload=payload))
 
 
 def _insert_new(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
