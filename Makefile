@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 OUT ?= demo
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all slow check bench requirements clean
+.PHONY: demo test test-all slow check bench protocol requirements clean
 
 demo: $(VENV)/.platform
 	$(BIN)/everloop demo $(if $(DATA),--data $(DATA)) --out $(OUT)
@@ -26,6 +26,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+protocol: $(VENV)/.dev
+	$(BIN)/python -m grpc_tools.protoc --proto_path=src/everloop/serving --descriptor_set_out=src/everloop/serving/inference.pb inference.proto
 
 requirements:
 	tools/setup requirements $(PYTHON) $(VENV)

@@ -143,6 +143,8 @@ class Serving(Section, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int | None = None
+    """Where gRPC is answered too; nowhere without it."""
     journal: Literal["written", "durable", "buffered"] = "written"
     max_body: str = "16MB"
 

@@ -75,9 +75,9 @@ def start(environment: dict[str, str]) -> Start:
         process = launch(site, environment, *options)
         try:
             assert process.stdout
-            line = process.stdout.readline()
-            assert line.startswith("server http"), process.communicate()[1]
-            yield Server(process, line.split()[1])
+            told = [process.stdout.readline() for _ in range(2 if "--grpc-port" in options else 1)]
+            assert told[-1].startswith("server http"), process.communicate()[1]
+            yield Server(process, *(line.split()[1] for line in reversed(told)))
         finally:
             process.kill()
             process.communicate()

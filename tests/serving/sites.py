@@ -54,8 +54,8 @@ class Site:
 class Server:
     """A running server process."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
-        self.process, self.url, self.pid = process, url, process.pid
+    def __init__(self, process: subprocess.Popen[str], url: str, grpc: str = "") -> None:
+        self.process, self.url, self.grpc, self.pid = process, url, grpc, process.pid
         self.infer = f"{url}/v2/models/rides/infer"
         self.feedback = f"{url}/v2/models/rides/feedback"
 

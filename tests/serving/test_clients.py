@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc
 import tritonclient.http as triton
 from tests.serving.sites import Site
 from tritonclient.utils import InferenceServerException
@@ -60,3 +61,36 @@ def test_an_asynchronous_caller(server: tuple[Any, Site]) -> None:
     client, _ = server
     under_way = [client.async_infer("rides", tensors(True)) for _ in range(20)]
     assert {float(u.get_result().as_numpy("prediction")[0]) for u in under_way} == {6.75}
+
+
+def test_tritonclient_over_grpc(site: Site, start: Any) -> None:
+    site.write(1)
+    with start(site, "--grpc-port", "0") as running:
+        client = tritonclient.grpc.InferenceServerClient(running.grpc)
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("rides")
+        assert client.get_server_metadata().name == "everloop"
+        metadata = client.get_model_metadata("rides")
+        assert [(t.name, t.datatype, list(t.shape)) for t in metadata.inputs] == [(c, "FP64", [-1]) for c in COLUMNS]
+        assert list(metadata.versions) == ["v1", "v2"]
+        given = []
+        for name, value in COLUMNS.items():
+            given.append(tritonclient.grpc.InferInput(name, [3], "FP64"))
+            given[-1].set_data_from_numpy(np.full(3, value))
+        answer = client.infer("rides", given, request_id="mine", headers={"x-everloop-version": "v2"})
+        assert answer.as_numpy("prediction").tolist() == [1006.75] * 3
+        told = answer.get_response()
+        assert (told.id, told.model_version) == ("mine", "v2")
+        assert told.parameters["variant"].string_param == "candidate"
+        assert site.records("prediction")[-1].id == told.parameters["prediction_id"].string_param
+        with pytest.raises(InferenceServerException, match=r"NOT_FOUND.*no model 'ride' \(did you mean 'rides'"):
+            client.infer("ride", given)
+        with pytest.raises(InferenceServerException, match=r"NOT_FOUND.*no version 'v9'"):
+            client.is_model_ready("rides", "v9")
+        with pytest.raises(InferenceServerException, match=r"INVALID_ARGUMENT.*missing tensors 'temp', 'hum'"):
+            client.infer("rides", given[:1])
+        with pytest.raises(InferenceServerException, match="UNIMPLEMENTED"):
+            client.unload_model("rides")
+        client.close()
+    assert len(site.records("prediction")) == 1

@@ -14,6 +14,7 @@ def serve(
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     host: Annotated[str | None, typer.Option(help="Default: [serving] host.")] = None,
     port: Annotated[int | None, typer.Option(help="0 takes a free one. Default: [serving] port.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC too. Default: [serving] grpc_port, or none.")] = None,
     clock: Annotated[Literal["wall", "event"], typer.Option(help="event: requests carry their time.")] = "wall",
     token_file: Annotated[Path | None, typer.Option(help="Holds the token that labels need.")] = None,
 ) -> None:
@@ -34,6 +35,7 @@ def serve(
             root=project.resolve(),
             host=host or serving.host,
             port=serving.port if port is None else port,
+            grpc_port=serving.grpc_port if grpc_port is None else grpc_port,
             journal_mode=serving.journal,
             clock=clock,
             max_body=size(serving.max_body),

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
@@ -81,13 +81,32 @@ def build(options: ServeOptions, writer: Writer) -> HttpApp:
         await watch.look()  # with a plan at hand the first request is answered
         watching = asyncio.create_task(watch.run())
         try:
-            yield
+            async with _grpc(options, plane, metrics, status):
+                yield
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await journal.close()
 
     return HttpApp(plane, metrics, status, lifespan, options.max_body, options.token)
+
+
+@contextlib.asynccontextmanager
+async def _grpc(
+    options: ServeOptions, plane: Plane, metrics: Metrics, status: Callable[[], dict[str, Any]]
+) -> AsyncIterator[None]:
+    """Answer over gRPC too, where a port is given for it; prints `grpc HOST:PORT`."""
+    if options.grpc_port is None:
+        yield
+        return
+    from everloop.serving.grpc import GrpcServer
+
+    server = GrpcServer(plane, metrics, status, options.max_body)
+    print(f"grpc {await server.start(options.host, options.grpc_port)}", flush=True)
+    try:
+        yield
+    finally:
+        await server.stop()
 
 
 def _options(arguments: Sequence[str] | None) -> ServeOptions:
@@ -102,6 +121,7 @@ def _options(arguments: Sequence[str] | None) -> ServeOptions:
     parser.add_argument("--root", type=Path, default=Path("."), help="where relative bundle paths lie (default: here)")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--grpc-port", type=int, help="answer over gRPC too; 0 takes a free one (default: no gRPC)")
     parser.add_argument("--journal-mode", choices=get_args(JournalMode), default="written", help="default: %(default)s")
     parser.add_argument("--clock", choices=get_args(ClockName), default="wall", help="default: %(default)s")
     parser.add_argument("--max-body", type=int, default=16_000_000, help="bytes (default: %(default)s)")

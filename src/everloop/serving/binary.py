@@ -16,7 +16,7 @@ import numpy as np
 from everloop.errors import RequestError
 from everloop.serving.protocol import InferRequest, InferResponse, OutputTensor, Tensor, decode_infer, encode
 
-__all__ = ["LENGTH_HEADER", "decode_body", "encode_body", "wanted_binary"]
+__all__ = ["LENGTH_HEADER", "bytes_of", "decode_body", "encode_body", "values_of", "wanted_binary"]
 
 LENGTH_HEADER = "inference-header-content-length"
 """The header that says how long the JSON is; a body without it is JSON alone."""
@@ -48,7 +48,7 @@ def decode_body(body: bytes, length: str | None) -> InferRequest:
             continue
         if type(size) is not int or not 0 <= size <= len(body) - place:
             raise RequestError(f"tensor {tensor.name!r}: {size!r} bytes do not follow, {len(body) - place} do")
-        tensor.data = _values(tensor, body[place : place + size])
+        tensor.data = values_of(tensor, body[place : place + size])
         place += size
     if place != len(body):
         raise RequestError(f"{len(body) - place} bytes follow that belong to no tensor")
@@ -70,7 +70,7 @@ def encode_body(response: InferResponse, binary: Collection[str]) -> tuple[bytes
     pieces: list[bytes] = []
     for output in response.outputs:
         if output.name in binary or "*" in binary:
-            pieces.append(_bytes(output))
+            pieces.append(bytes_of(output))
             size = {"binary_data_size": len(pieces[-1])}
             tensors.append(_BinaryTensor(output.name, output.datatype, output.shape, size))
         else:
@@ -79,7 +79,8 @@ def encode_body(response: InferResponse, binary: Collection[str]) -> tuple[bytes
     return b"".join((head, *pieces)), len(head)
 
 
-def _values(tensor: Tensor, data: bytes) -> list[Any]:
+def values_of(tensor: Tensor, data: bytes) -> list[Any]:
+    """Return the values that a tensor's bytes hold; raises `RequestError` naming the tensor."""
     if tensor.datatype == "BYTES":
         return _texts(tensor, data)
     dtype = _DTYPES.get(tensor.datatype)
@@ -120,7 +121,8 @@ def _texts(tensor: Tensor, data: bytes) -> list[Any]:
     return found
 
 
-def _bytes(output: OutputTensor) -> bytes:
+def bytes_of(output: OutputTensor) -> bytes:
+    """Return an output's values as bytes."""
     if output.datatype == "BYTES":
         encoded = [str(value).encode() for value in output.data]
         return b"".join(piece for value in encoded for piece in (_LENGTH.pack(len(value)), value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from importlib import util
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,10 @@ JournalMode = Literal["written", "durable", "buffered"]
 
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings of one server process. Relative bundle paths of the plan lie in `root`; port 0 takes a free one."""
+    """All settings of one server process. Relative bundle paths of the plan lie in `root`; port 0 takes a free one.
+
+    Without a `grpc_port` there is no gRPC.
+    """
 
     plan: Path
     journal: Path
@@ -30,6 +34,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int = 16_000_000
     token: str | None = None
     threads: int = 1
+    grpc_port: int | None = None
 
 
 def check_options(options: ServeOptions) -> None:
@@ -40,8 +45,11 @@ def check_options(options: ServeOptions) -> None:
         )
     if options.token is not None and (not options.token.isascii() or not options.token.isprintable()):
         raise UsageError("the token must be one line of printable ASCII")
-    if not 0 <= options.port <= 65535:
-        raise UsageError(f"port {options.port} lies outside 0 to 65535")
+    for port in (options.port, options.grpc_port or 0):
+        if not 0 <= port <= 65535:
+            raise UsageError(f"port {port} lies outside 0 to 65535")
+    if options.grpc_port is not None and util.find_spec("grpc") is None:
+        raise UsageError("gRPC needs a library that is not installed: pip install 'everloop[grpc]'")
     if options.max_body < 1 or options.threads < 1:
         raise UsageError("the body limit and the number of threads must be at least 1")
 
