@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.rollouts import Pair, RolloutRules, advance, begin
+from everloop.rollouts import Answered, Pair, RolloutRules, advance, begin
 
 Floats = NDArray[np.float64]
 HOUR, DAY = 3600.0, 24
@@ -34,6 +34,10 @@ def main() -> None:
         ends = [_roll_out(one, RolloutRules(max_days=float(DAYS))) for one in stream]
         passed, failed = (np.mean([status == wanted for status, _ in ends]) for wanted in ("promoted", "rolled_back"))
         print(f"{name:<40}{passed:>10.1%}{failed:>13.1%}")
+    for strategy in ("ab", "bandit"):
+        ends = [_experiment(one, rng, RolloutRules(strategy, max_days=float(DAYS))) for one in noise["AR 0.8"]]
+        passed, failed = (np.mean([status == wanted for status in ends]) for wanted in ("promoted", "rolled_back"))
+        print(f"{f'{strategy}, level AR 0.8, own noise':<40}{passed:>10.1%}{failed:>13.1%}")
     stream = noise["AR 0.8"][:, : 14 * DAY]
     spread = float(stream.reshape(STREAMS, 14, DAY).mean(2).std())
     print(f"{'better by (standard deviations of a day)':<40}{'promoted':>10}{'median hours':>13}")
@@ -53,6 +57,22 @@ def _roll_out(differences: Floats, rules: RolloutRules) -> tuple[str, int]:
         if not state.active:
             return state.status, start + DAY
     return state.status, len(differences)
+
+
+def _experiment(level: Floats, rng: np.random.Generator, rules: RolloutRules) -> str:
+    """Return how an A/A experiment ends: four answers an hour, drawn by the share, on a level that both share."""
+    state, losses = begin("v1", "v2", 0.0, rules), np.repeat(level, 4) + rng.standard_normal(4 * len(level))
+    for start in range(0, len(losses), 4 * DAY):
+        drawn = rng.random(4 * DAY) < state.share
+        answered = [
+            Answered((start + n) * HOUR / 4, bool(new), float(loss), state.share if new else 1 - state.share)
+            for n, (new, loss) in enumerate(zip(drawn, losses[start : start + 4 * DAY], strict=True))
+        ]
+        end = (start / 4 + DAY) * HOUR
+        advance(state, answered, end, end, rules)
+        if not state.active:
+            break
+    return state.status
 
 
 def _ar(rng: np.random.Generator, steps: int, rho: float) -> Floats:

@@ -94,11 +94,13 @@ class Training(Section, frozen=True, kw_only=True):
 class Deployment(Section, frozen=True, kw_only=True):
     """`[deployment]`: how a candidate takes over."""
 
-    strategy: Literal["canary", "shadow", "replace"] = "canary"
+    strategy: Literal["canary", "shadow", "ab", "bandit", "replace"] = "canary"
     sticky_by: str | None = None
     """`header:NAME` or `column:NAME`: requests of one key see one version."""
     steps: tuple[float, ...] = (0.1,)
-    """Shares of traffic the candidate answers while it is judged."""
+    """Shares of traffic the candidate answers while it is judged, under `canary`."""
+    split: float = 0.5
+    """The candidate's share under `ab`; where `bandit` begins."""
     alpha: float = 0.05
     """Probability with which a candidate that is not better is ever promoted."""
     minimum_labels: int = 48
@@ -282,6 +284,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["replay", "start"], settings.replay.start, 0.01, 0.99),
         (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
         (["deployment", "minimum_coverage"], settings.deployment.minimum_coverage, 0.0, 1.0),
+        (["deployment", "split"], settings.deployment.split, 0.0, 1.0),
         *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
     ]
     for keys, number, low, high in ranges:

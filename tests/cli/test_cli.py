@@ -199,6 +199,8 @@ def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) 
     assert told("data", "remote", str(tmp_path / "remote"))["remote"] == str(tmp_path / "remote")
     assert told("data", "push")["files"] == 3
     assert told("status")["champion"] == "v1"
+    assert [v["version"] for v in told("deployment", "show")["versions"]] == ["v1"]
+    assert "champion" in run("deployment", "show", "--project", place)[1]
     assert told("show", "v1")["id"] == "v1"
     assert run("doctor", "--project", place, "--json")[1].startswith("[")
     code, _, err = run("approve", "v22", "--project", place)

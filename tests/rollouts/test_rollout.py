@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everloop.rollouts import Pair, RolloutRules, RolloutState, advance, begin
+from everloop.rollouts import Answered, Pair, RolloutRules, RolloutState, Strategy, advance, begin
 
 DAY, HOUR = 86400.0, 3600.0
 RULES = RolloutRules()
@@ -92,3 +92,71 @@ def test_how_often_one_looks_and_restarts_changes_no_verdict(cuts: list[int], ga
     if often.active:
         advance(often, [], 14 * DAY, 14 * DAY, RULES)
     assert often.status == once.status
+
+
+def experiment(
+    strategy: Strategy, gain: float, seed: int = 0, days: int = 20, lost: float = 0.0, per_day: int = 96
+) -> tuple[RolloutState, list[float]]:
+    """Play a rollout in which each request is answered once; the world's level swings by far more than `gain`.
+
+    `lost` is the share of the candidate's labels that never arrive.
+    """
+    rules, rng = RolloutRules(strategy, max_days=float(days)), np.random.default_rng(seed)
+    state, shares = begin("v1", "v2", 0.0, rules), []
+    for day in range(days):
+        answered = []
+        for n in range(per_day):
+            candidate = bool(rng.random() < state.share)
+            loss = 50 + 30 * np.sin(day) + rng.normal(0, 3) - gain * candidate
+            if not (candidate and rng.random() < lost):
+                share = state.share if candidate else 1 - state.share
+                answered.append(Answered((day + n / per_day) * DAY, candidate, float(loss), share))
+        if state.active:
+            shares.append(state.share)
+            advance(state, answered, (day + 1) * DAY, (day + 1) * DAY, rules)
+    return state, shares
+
+
+@pytest.mark.parametrize("strategy", ["ab", "bandit"])
+def test_drawn_answers_find_the_better_version(strategy: Strategy) -> None:
+    better, _ = experiment(strategy, gain=3.0)
+    assert better.status == "promoted"
+    assert better.verdict is not None
+    assert better.verdict.evidence["strategy"] == strategy
+    low, high = better.verdict.evidence["interval"]
+    assert low < 3.0 < high
+    assert low > 0
+    assert experiment(strategy, gain=-3.0)[0].status == "rolled_back"
+
+
+@pytest.mark.parametrize("strategy", ["ab", "bandit"])
+def test_equal_versions_are_rarely_told_apart(strategy: Strategy) -> None:
+    ends = [experiment(strategy, 0.0, seed)[0].status for seed in range(60)]
+    assert ends.count("promoted") <= 6
+    assert ends.count("expired") >= 50
+
+
+def test_a_bandit_lets_the_better_version_answer_and_never_all() -> None:
+    _, shares = experiment("bandit", gain=0.6, seed=2)
+    assert shares[0] == 0.5
+    assert max(shares) <= 0.95
+    assert np.mean(shares[5:]) > 0.8
+    _, shares = experiment("bandit", gain=-0.6, seed=2)
+    assert np.mean(shares[5:]) < 0.3
+    assert min(shares) >= 0.05
+
+
+def test_an_experiment_that_loses_labels_of_one_side_gives_no_verdict() -> None:
+    state, _ = experiment("ab", gain=3.0, lost=0.4)
+    assert state.status == "expired"
+    assert state.verdict is not None
+    assert "against its share" in state.verdict.reason
+
+
+def test_an_experiment_that_is_stored_goes_on_as_if_it_had_not_been() -> None:
+    rules = RolloutRules("ab")
+    state = begin("v1", "v2", 0.0, rules)
+    advance(state, [Answered(HOUR, True, 1.0, 0.5), Answered(2 * HOUR, False, 4.0, 0.5)], DAY, DAY, rules)
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=RolloutState)
+    assert again == state
+    assert (again.champion_losses.mean(), again.candidate_losses.mean(), again.labels) == (4.0, 1.0, 2)

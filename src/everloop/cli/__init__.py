@@ -14,6 +14,7 @@ from everloop.cli import (
     data,
     demo,
     deploy,
+    deployment,
     doctor,
     feedback,
     init,
@@ -63,6 +64,7 @@ VERBS = (
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(data.data)
+app.add_typer(deployment.deployment)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from everloop.loop.succession import baseline_of, check_promotable, check_waitin
 from everloop.loop.watch import ScoredRow, Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
 from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
-from everloop.rollouts import Pair, RolloutRules, RolloutState, advance, begin
+from everloop.rollouts import Answered, Pair, RolloutRules, RolloutState, advance, begin
 from everloop.rollouts import end as end_rollout
 from everloop.store import Connection
 from everloop.triggers import TriggerState
@@ -182,8 +182,7 @@ class Controller:
         share = rollout.share
         paired = [r for r in rows if rollout.champion in r.losses and rollout.candidate in r.losses]
         self.state.candidate_rows += [_labelled(r, rollout.candidate) for r in paired if r.time >= rollout.started]
-        pairs = [Pair(r.time, r.losses[rollout.champion], r.losses[rollout.candidate]) for r in paired]
-        advance(rollout, pairs, self._watch.watermark, now, self._rules)
+        advance(rollout, _observed(rollout, paired), self._watch.watermark, now, self._rules)
         record_rollout(connection, rollout, now, id=self.state.rollout_id)
         if rollout.active:
             if rollout.share != share:
@@ -376,6 +375,19 @@ class Controller:
             self.state.drift = self._drift.state
         self.state.watch = self._watch.state
         save_state(connection, "controller", self.state)
+
+
+def _observed(rollout: RolloutState, rows: list[ScoredRow]) -> list[Pair] | list[Answered]:
+    """Return what a rollout is judged on: pairs, or, where answers were drawn, each by the version that gave it."""
+    if not rollout.randomised:
+        return [Pair(r.time, r.losses[rollout.champion], r.losses[rollout.candidate]) for r in rows]
+    return [
+        Answered(
+            r.time, r.version == rollout.candidate, r.losses[r.version], r.propensity, r.why == "weight" and r.first
+        )
+        for r in rows
+        if r.why in ("weight", "key")
+    ]
 
 
 def _labelled(row: ScoredRow, version: str) -> LabelledRow:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from everloop import registry, store
 from everloop.errors import EverloopError
 from everloop.loop.workspace import Workspace
+from everloop.rollouts import ACTIVE
 from everloop.serving.plan import read_plan, write_plan
 from everloop.types import Plan, Variant
 
@@ -30,9 +31,7 @@ def current_plan(workspace: Workspace) -> Plan | None:
         if champion is None:
             return None
         active = (
-            connection.execute(sa.select(store.rollout).where(store.rollout.c.status.in_(("shadow", "canary"))))
-            .mappings()
-            .first()
+            connection.execute(sa.select(store.rollout).where(store.rollout.c.status.in_(ACTIVE))).mappings().first()
         )
         generation = connection.execute(
             sa.select(store.state.c.value).where(store.state.c.name == "plan_generation")

@@ -77,10 +77,16 @@ def record_rollout(
         values |= {"champion": state.champion, "candidate": state.candidate, "started": state.started}
         connection.execute(store.rollout.insert().values(id=id, decision=decision, **values))
     if not state.active or decision:
-        reason = state.verdict.reason if state.verdict else f"{state.share:.0%} of the traffic, judged on paired labels"
+        reason = (
+            state.verdict.reason if state.verdict else f"{state.share:.0%} of the traffic, judged on {_basis(state)}"
+        )
         told = {"id": id, "status": state.status, "candidate": state.candidate, "reason": reason}
         _tell(connection, "rollout", now, told)
     return id
+
+
+def _basis(state: RolloutState) -> str:
+    return "the labels of its own answers" if state.randomised else "paired labels"
 
 
 def load_state(connection: Connection, name: str, kind: type[Any]) -> Any:

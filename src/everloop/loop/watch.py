@@ -18,17 +18,23 @@ from everloop.journal import Position, Reader, Record
 from everloop.monitoring import Joined, JoinState, LabelJoin, data_drift
 from everloop.types import Feedback, Plan, Prediction, Signal
 
-__all__ = ["ScoredRow", "Scorer", "Watch", "WatchState"]
+__all__ = ["Compared", "ScoredRow", "Scorer", "Watch", "WatchState"]
 
 
 class ScoredRow(msgspec.Struct, frozen=True):
-    """One labelled row: its truth (a class's index), and by version the answer and its loss."""
+    """One labelled row: its truth (a class's index), and by version the answer and its loss.
+
+    `propensity` and `why` say how the `version` that answered was chosen; `first`: it is its request's first row.
+    """
 
     time: float
     truth: float
     version: str
     answers: dict[str, list[float]]
     losses: dict[str, float]
+    propensity: float = 1.0
+    why: str = "only"
+    first: bool = True
 
 
 class Scorer:
@@ -56,6 +62,27 @@ class Scorer:
         return losses(self.schema.task, np.asarray(truth), found if self._classes else found[:, 0])
 
 
+class Compared(msgspec.Struct):
+    """How the candidate's answers differ from the champion's on the same rows, labelled or not.
+
+    A difference is that of the values, or the largest of the probabilities; `disagreements` counts other classes.
+    """
+
+    candidate: str = ""
+    rows: int = 0
+    total: float = 0.0
+    largest: float = 0.0
+    disagreements: int = 0
+
+    def add(self, champion: list[float], candidate: list[float]) -> None:
+        """Take both answers to one row."""
+        difference = max(abs(a - b) for a, b in zip(champion, candidate, strict=True))
+        self.rows += 1
+        self.total += difference
+        self.largest = max(self.largest, difference)
+        self.disagreements += len(champion) > 1 and _place(champion) != _place(candidate)
+
+
 class WatchState(msgspec.Struct):
     """All that a restart needs; stored with what was decided on it."""
 
@@ -64,6 +91,7 @@ class WatchState(msgspec.Struct):
     inputs: list[tuple[float, dict[str, Any]]] = []
     traffic: dict[str, int] = {}
     unusable: int = 0
+    compared: Compared = msgspec.field(default_factory=Compared)
 
 
 class Watch:
@@ -139,11 +167,23 @@ class Watch:
             early = plan.candidate and version == plan.candidate.version and record.time < plan.since
             if version != prediction.version and not early:
                 answers[version] = scorer.answers(model.predict_lists(prediction.inputs))
+        if plan.candidate and plan.candidate.version in answers:
+            self._compare(answers[plan.champion.version], plan.candidate.version, answers[plan.candidate.version])
         for row in range(len(answers[prediction.version])):
-            payload = {"version": prediction.version, "answers": {v: found[row] for v, found in answers.items()}}
+            payload = {
+                "version": prediction.version,
+                "answers": {v: found[row] for v, found in answers.items()},
+                "route": [prediction.propensity, prediction.why, row == 0],
+            }
             if self._join.predicted((record.id, row), record.time, payload):
                 self._inputs.append((record.time, {name: values[row] for name, values in prediction.inputs.items()}))
                 self._state.traffic[prediction.version] = self._state.traffic.get(prediction.version, 0) + 1
+
+    def _compare(self, champion: list[list[float]], version: str, candidate: list[list[float]]) -> None:
+        if self._state.compared.candidate != version:
+            self._state.compared = Compared(version)
+        for one, other in zip(champion, candidate, strict=True):
+            self._state.compared.add(one, other)
 
     def _labelled(self, feedback: Feedback, scorer: Scorer) -> None:
         truth = scorer.truth(feedback.value)
@@ -153,5 +193,10 @@ class Watch:
         self._join.labelled((feedback.prediction, feedback.row), truth, feedback.time)
 
 
+def _place(answer: list[float]) -> int:
+    return answer.index(max(answer))
+
+
 def _scored(row: Joined, losses: dict[str, float]) -> ScoredRow:
-    return ScoredRow(row.time, row.value, row.payload["version"], row.payload["answers"], losses)
+    route = row.payload.get("route", (1.0, "only", True))
+    return ScoredRow(row.time, row.value, row.payload["version"], row.payload["answers"], losses, *route)

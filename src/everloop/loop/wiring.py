@@ -63,6 +63,7 @@ def rollout_rules(settings: Settings) -> RolloutRules:
     return RolloutRules(
         strategy=deployment.strategy,
         steps=deployment.steps,
+        split=deployment.split,
         alpha=deployment.alpha,
         minimum_labels=deployment.minimum_labels,
         max_days=deployment.max_days,

@@ -18,6 +18,7 @@ from everloop.loop.workspace import Workspace
 from everloop.replay.history import History
 from everloop.replay.player import Played
 from everloop.replay.schedules import MONTH, PHASES, WEEK, Calendar, Schedules, Scored
+from everloop.rollouts import ACTIVE
 from everloop.types import show_time
 
 __all__ = ["Alternative", "Comparison", "compare", "describe", "retrainings", "signals", "versions"]
@@ -147,7 +148,7 @@ def retrainings(workspace: Workspace) -> list[dict[str, Any]]:
 
 def _verdict(decision: Mapping[str, Any], outcome: Mapping[str, Any], rollout: Mapping[str, Any] | None) -> str:
     if rollout:
-        return "running" if rollout["status"] in ("shadow", "canary") else str(rollout["status"])
+        return "running" if rollout["status"] in ACTIVE else str(rollout["status"])
     if outcome.get("gate"):
         return "rejected"
     return str(decision["status"])

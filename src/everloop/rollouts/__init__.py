@@ -1,5 +1,29 @@
-"""How a candidate takes over: shadow pairs, canary exposure, expiry; pure state machines."""
+"""How a candidate takes over: shadow pairs, canary exposure, A/B, bandit, expiry; pure state machines."""
 
-from everloop.rollouts.rollout import Pair, RolloutRules, RolloutState, advance, begin, end
+from everloop.rollouts.rollout import (
+    ACTIVE,
+    Answered,
+    Pair,
+    RolloutRules,
+    RolloutState,
+    Strategy,
+    advance,
+    begin,
+    compare,
+    end,
+    told,
+)
 
-__all__ = ["Pair", "RolloutRules", "RolloutState", "advance", "begin", "end"]
+__all__ = [
+    "ACTIVE",
+    "Answered",
+    "Pair",
+    "RolloutRules",
+    "RolloutState",
+    "Strategy",
+    "advance",
+    "begin",
+    "compare",
+    "end",
+    "told",
+]

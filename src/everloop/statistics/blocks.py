@@ -12,14 +12,19 @@ __all__ = ["BlockMeans", "block_means"]
 
 
 class BlockMeans(msgspec.Struct):
-    """Running means of values by blocks of `length` seconds, counted from `start`."""
+    """Running weighted means of values by blocks of `length` seconds, counted from `start`."""
 
     start: float
     length: float
     sums: list[float] = []
     counts: list[int] = []
+    weights: list[float] = []
 
-    def add(self, time: float, value: float) -> None:
+    def __post_init__(self) -> None:
+        if len(self.weights) < len(self.sums):  # stored before there were weights
+            self.weights = [float(count) for count in self.counts]
+
+    def add(self, time: float, value: float, weight: float = 1.0) -> None:
         """Take one value; what lies before the start is left out."""
         block = int((time - self.start) // self.length)
         if block < 0:
@@ -27,21 +32,39 @@ class BlockMeans(msgspec.Struct):
         while len(self.sums) <= block:
             self.sums.append(0.0)
             self.counts.append(0)
-        self.sums[block] += value
+            self.weights.append(0.0)
+        self.sums[block] += weight * value
         self.counts[block] += 1
+        self.weights[block] += weight
 
     def complete(self, until: float) -> NDArray[np.float64]:
         """Return the means of the blocks that end at or before `until`, empty ones left out."""
-        blocks = max(0, int((until - self.start) // self.length))
-        sums = np.asarray(self.sums[:blocks], dtype=np.float64)
-        counts = np.asarray(self.counts[:blocks], dtype=np.float64)
-        seen = counts > 0
-        means: NDArray[np.float64] = sums[seen] / counts[seen]
-        return means
+        means = self._means(until)
+        return means[np.isfinite(means)]
+
+    def minus(self, other: BlockMeans, until: float) -> NDArray[np.float64]:
+        """Return the differences of the means of complete blocks in which both hold values."""
+        mine, theirs = self._means(until), other._means(until)
+        both = min(len(mine), len(theirs))
+        differences = mine[:both] - theirs[:both]
+        return differences[np.isfinite(differences)]
+
+    def mean(self) -> float | None:
+        """Return the mean of all values, None while there is none."""
+        return sum(self.sums) / sum(self.weights) if any(self.counts) else None
 
     def rows(self, until: float) -> int:
         """Return how many values lie in complete blocks."""
-        return sum(self.counts[: max(0, int((until - self.start) // self.length))])
+        return sum(self.counts[: self._complete(until)])
+
+    def _means(self, until: float) -> NDArray[np.float64]:
+        blocks = self._complete(until)
+        sums, weights = np.asarray(self.sums[:blocks], np.float64), np.asarray(self.weights[:blocks], np.float64)
+        means: NDArray[np.float64] = np.divide(sums, weights, out=np.full(len(sums), np.nan), where=weights > 0)
+        return means
+
+    def _complete(self, until: float) -> int:
+        return max(0, int((until - self.start) // self.length))
 
 
 def block_means(times: Iterable[float], values: Iterable[float], length: float, start: float) -> NDArray[np.float64]:

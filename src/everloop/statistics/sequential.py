@@ -21,13 +21,17 @@ MIXTURE = 0.3
 
 
 class MeanTest(msgspec.Struct, frozen=True):
-    """What a sequential test of a mean says so far; `interval` covers the mean at all times with 1 - alpha."""
+    """What a sequential test of a mean says so far; `interval` covers the mean at all times with 1 - alpha.
+
+    `error` is the mean's standard error, for who does not test.
+    """
 
     outcome: Literal["positive", "negative", "inconclusive"]
     mean: float
     interval: tuple[float, float]
     blocks: int
     log_e: float
+    error: float = math.inf
 
 
 def t_mixture_log_e(means: Sequence[float] | Floats, mixture: float = MIXTURE, null: float = 0.0) -> Floats:
@@ -59,8 +63,9 @@ def mean_test(means: Sequence[float] | Floats, alpha: float, minimum: int = 3, m
     outcome: Literal["positive", "negative", "inconclusive"] = "inconclusive"
     if len(reached):
         outcome = "positive" if seen.sum() > 0 else "negative"
+    error = float(seen.std(ddof=1)) / math.sqrt(len(seen)) if len(seen) > 1 else math.inf
     interval = _interval(seen, alpha, mixture)
-    return MeanTest(outcome, float(seen.mean()), interval, len(seen), float(log_e[len(seen) - 1]))
+    return MeanTest(outcome, float(seen.mean()), interval, len(seen), float(log_e[len(seen) - 1]), error)
 
 
 def _interval(x: Floats, alpha: float, mixture: float) -> tuple[float, float]:
