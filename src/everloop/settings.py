@@ -149,6 +149,10 @@ class Serving(Section, frozen=True, kw_only=True):
     """Where gRPC is answered too; nowhere without it."""
     journal: Literal["written", "durable", "buffered"] = "written"
     max_body: str = "16MB"
+    max_requests: int = 1000
+    """Requests under way at once; more are answered 503."""
+    timeout: str = "30s"
+    """A request that takes longer is answered 504."""
 
 
 class Tracking(Section, frozen=True, kw_only=True):
@@ -263,6 +267,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["monitoring", "interval"], settings.monitoring.interval),
         (["monitoring", "block"], settings.monitoring.block),
         (["training", "horizon"], settings.training.horizon),
+        (["serving", "timeout"], settings.serving.timeout),
     ]
     if drift:
         durations += [

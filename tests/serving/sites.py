@@ -17,6 +17,7 @@ from everloop import bundles
 from everloop.bundles import Manifest, SigningKey
 from everloop.journal import Reader, TickWriter, Writer
 from everloop.serving.clock import Clock, event_clock
+from everloop.serving.limits import Limits
 from everloop.serving.metrics import Metrics
 from everloop.serving.models import ModelLoader
 from everloop.serving.plan import write_plan
@@ -153,11 +154,13 @@ def _model(nodes: list[Any], inputs: list[Any], outputs: list[Any]) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def open_plane(site: Site, clock: Clock = event_clock, metrics: Metrics | None = None) -> AsyncIterator[Plane]:
+async def open_plane(
+    site: Site, clock: Clock = event_clock, metrics: Metrics | None = None, limits: Limits | None = None
+) -> AsyncIterator[Plane]:
     writer = Writer(site.journal)
     journal = TickWriter(writer)
     try:
-        yield Plane(ModelLoader(site.folder, site.keys), journal, clock, metrics or Metrics())
+        yield Plane(ModelLoader(site.folder, site.keys), journal, clock, metrics or Metrics(), limits)
     finally:
         await journal.close()
 

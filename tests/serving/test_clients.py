@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http as triton
-from tests.serving.sites import Site
+from tests.serving.sites import Site, named
 from tritonclient.utils import InferenceServerException
 
 COLUMNS = {"hour": 1.5, "temp": 2.25, "hum": 3.0}
@@ -90,7 +93,54 @@ def test_tritonclient_over_grpc(site: Site, start: Any) -> None:
             client.is_model_ready("rides", "v9")
         with pytest.raises(InferenceServerException, match=r"INVALID_ARGUMENT.*missing tensors 'temp', 'hum'"):
             client.infer("rides", given[:1])
-        with pytest.raises(InferenceServerException, match="UNIMPLEMENTED"):
-            client.unload_model("rides")
         client.close()
     assert len(site.records("prediction")) == 1
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_tritonclient_unloads_and_loads(site: Site, start: Any, kind: str) -> None:
+    site.write(1)
+    token = site.folder / "token"
+    token.write_text("secret")
+    with start(site, "--grpc-port", "0", "--token-file", str(token)) as running:
+        client: Any = (
+            triton.InferenceServerClient(running.url.removeprefix("http://"))
+            if kind == "http"
+            else tritonclient.grpc.InferenceServerClient(running.grpc)
+        )
+        headers = {"authorization": "Bearer secret"}
+
+        def states() -> list[tuple[str, str, str]]:
+            told = client.get_model_repository_index(headers=headers)
+            models = [SimpleNamespace(**model) for model in told] if kind == "http" else told.models
+            return [(m.name, m.version, m.state) for m in models]
+
+        for verb in (client.get_model_repository_index, partial(client.unload_model, "rides")):
+            with pytest.raises(InferenceServerException, match="send the server's token"):
+                verb()
+        assert states() == [("rides", "v1", "READY"), ("rides", "v2", "READY")]
+        client.unload_model("rides", headers=headers)
+        assert states() == [("rides", "v1", "UNAVAILABLE"), ("rides", "v2", "UNAVAILABLE")]
+        assert not client.is_model_ready("rides")
+        assert not client.is_server_ready()
+        assert httpx.post(running.infer, json=named(1.0)).status_code == 503
+        with pytest.raises(InferenceServerException, match="no model 'ride'"):
+            client.load_model("ride", headers=headers)
+        with pytest.raises(InferenceServerException, match="models come from the plan alone"):
+            client.load_model("rides", headers=headers, config="{}")
+        client.load_model("rides", headers=headers)
+        assert client.is_model_ready("rides")
+        assert httpx.post(running.infer, json=named(1.0)).status_code == 200
+        client.close()
+
+
+def test_what_is_unloaded_stays_so_for_every_worker_and_after_a_restart(site: Site, start: Any) -> None:
+    site.write(1)
+    with start(site) as running:
+        assert httpx.post(f"{running.url}/v2/repository/models/rides/unload").json() == {}
+    site.write(2, weight=0.5)
+    with start(site) as running:
+        assert httpx.post(running.infer, json=named(1.0)).status_code == 503
+        assert httpx.post(f"{running.url}/v2/repository/index", json={"ready": True}).json() == []
+        assert httpx.post(f"{running.url}/v2/repository/models/rides/load").json() == {}
+        assert httpx.post(running.infer, json=named(1.0)).status_code == 200

@@ -23,6 +23,10 @@ from everloop.serving.clock import Clock, event_clock, wall_clock
 from everloop.serving.grpc import GrpcServer
 from everloop.serving.messages import message
 from everloop.serving.metrics import Metrics
+from everloop.serving.plan import PlanFile
+from everloop.serving.plane import Plane
+from everloop.serving.repository import Repository
+from everloop.serving.watch import PlanWatch
 from everloop.types import Plan, Prediction, Variant
 
 SOURCE = Path(__file__).parents[2] / "src" / "everloop" / "serving"
@@ -56,14 +60,19 @@ class Client:
         return caught.value.code(), caught.value.details() or ""
 
 
+def grpc_server(site: Site, plane: Plane, metrics: Metrics, *rest: Any) -> GrpcServer:
+    repository = Repository(plane, PlanWatch(plane, PlanFile(site.plan), metrics))
+    return GrpcServer(plane, repository, metrics, *rest)
+
+
 @contextlib.asynccontextmanager
 async def serving(site: Site, plan: Plan | None, clock: Clock = wall_clock) -> AsyncIterator[Client]:
     async with open_plane(site, clock) as plane:
         if plan:
             await plane.take(plan)
         metrics = Metrics()
-        server = GrpcServer(
-            plane, metrics, lambda: {"name": "everloop", "version": "1", "extensions": ["e"]}, 1_000_000
+        server = grpc_server(
+            site, plane, metrics, lambda: {"name": "everloop", "version": "1", "extensions": ["e"]}, 1_000_000
         )
         address = await server.start("127.0.0.1", 0)
         try:
@@ -189,7 +198,7 @@ async def test_a_port_that_is_taken(site: Site) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         async with open_plane(site) as plane:
-            server = GrpcServer(plane, Metrics(), dict, 1000)
+            server = grpc_server(site, plane, Metrics(), dict, 1000)
             with pytest.raises(BusyError, match=r"gRPC cannot listen on 127\.0\.0\.1:\d+: choose another --grpc-port"):
                 await server.start("127.0.0.1", other.getsockname()[1])
             await server.stop()

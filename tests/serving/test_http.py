@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,10 @@ from tests.serving.sites import Site, error_of, named, open_plane, read_journal,
 
 from everloop.serving.http import HttpApp
 from everloop.serving.metrics import Metrics
+from everloop.serving.plan import PlanFile
 from everloop.serving.plane import Plane
+from everloop.serving.repository import Repository
+from everloop.serving.watch import PlanWatch
 
 ID = "018f2c3a-0000-7000-8000-00000000000a"
 INFER = "/v2/models/rides/infer"
@@ -27,7 +31,8 @@ async def nothing() -> AsyncIterator[None]:
 
 
 def caller(plane: Plane, metrics: Metrics, token: str | None = None) -> httpx.AsyncClient:
-    app = HttpApp(plane, metrics, lambda: {"name": "everloop"}, nothing, 10_000, token)
+    repository = Repository(plane, PlanWatch(plane, PlanFile(Path("plan.json")), metrics))
+    app = HttpApp(plane, repository, metrics, lambda: {"name": "everloop"}, nothing, 10_000, token)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=True), base_url="http://server")
 
 

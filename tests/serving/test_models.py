@@ -58,7 +58,7 @@ async def test_classes_and_probabilities(site: Site) -> None:
         Tensor("member", [2], "BOOL", [True, False]),
         Tensor("city", [2], "BYTES", ["Oslo", "Rome"]),
     ]
-    answer = await model.answer(tensors)
+    answer = await model.answer(tensors, 9.0)
     assert answer.unknown == {"city": ["Rome"]}
     label, probability = model.tensors(answer, [])
     assert label == OutputTensor("label", "INT64", (2,), [1, 0])
@@ -73,5 +73,5 @@ async def test_classes_and_probabilities(site: Site) -> None:
 async def test_a_large_request_is_answered_as_a_small_one(site: Site) -> None:
     model = (await ModelLoader(site.folder, site.keys).load(rides_plan(1), {}))["v2"]
     rows = 5000
-    answer = await model.answer([Tensor("x", [rows, 3], "FP64", [float(i) for i in range(3 * rows)])])
+    answer = await model.answer([Tensor("x", [rows, 3], "FP64", [float(i) for i in range(3 * rows)])], 9.0)
     assert answer.outputs == {"prediction": [1000.0 + 9 * i + 3 for i in range(rows)]}

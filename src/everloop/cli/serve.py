@@ -22,7 +22,7 @@ def serve(
     from everloop.serving.app import configure_logging, read_token
     from everloop.serving.app import serve as run
     from everloop.serving.options import ServeOptions
-    from everloop.settings import load, place, size
+    from everloop.settings import load, place, seconds, size
 
     settings = load(project)
     storage, serving = settings.storage, settings.serving
@@ -39,6 +39,8 @@ def serve(
             journal_mode=serving.journal,
             clock=clock,
             max_body=size(serving.max_body),
+            max_requests=serving.max_requests,
+            timeout=seconds(serving.timeout),
             token=read_token(token_file) if token_file else None,
         )
     )

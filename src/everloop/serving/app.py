@@ -17,11 +17,13 @@ from everloop.errors import EverloopError, UsageError
 from everloop.journal import TickWriter, Writer
 from everloop.serving.clock import ClockName, event_clock, wall_clock
 from everloop.serving.http import HttpApp
+from everloop.serving.limits import Limits
 from everloop.serving.metrics import Metrics
 from everloop.serving.models import ModelLoader
 from everloop.serving.options import JournalMode, ServeOptions, check_options
 from everloop.serving.plan import PlanFile
 from everloop.serving.plane import Plane
+from everloop.serving.repository import Repository
 from everloop.serving.watch import PlanWatch
 
 __all__ = ["build", "configure_logging", "main", "read_token", "serve"]
@@ -62,14 +64,16 @@ def build(options: ServeOptions, writer: Writer) -> HttpApp:
     metrics = Metrics()
     journal = TickWriter(writer)
     loader = ModelLoader(options.root, options.keys, options.threads)
-    plane = Plane(loader, journal, _CLOCKS[options.clock], metrics)
+    limits = Limits(options.max_requests, options.timeout)
+    plane = Plane(loader, journal, _CLOCKS[options.clock], metrics, limits)
     watch = PlanWatch(plane, PlanFile(options.plan), metrics)
+    repository = Repository(plane, watch)
 
     def status() -> dict[str, Any]:
         return {
             "name": "everloop",
             "version": metadata.version("everloop"),
-            "extensions": ["binary_tensor_data", "feedback", "plan", "journal"],
+            "extensions": ["binary_tensor_data", "model_repository", "feedback", "plan", "journal"],
             "plan_generation": plane.plan.generation if plane.plan else None,
             "plan_error": watch.error,
             "journal": {"mode": options.journal_mode},
@@ -81,19 +85,19 @@ def build(options: ServeOptions, writer: Writer) -> HttpApp:
         await watch.look()  # with a plan at hand the first request is answered
         watching = asyncio.create_task(watch.run())
         try:
-            async with _grpc(options, plane, metrics, status):
+            async with _grpc(options, plane, repository, metrics, status):
                 yield
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await journal.close()
 
-    return HttpApp(plane, metrics, status, lifespan, options.max_body, options.token)
+    return HttpApp(plane, repository, metrics, status, lifespan, options.max_body, options.token)
 
 
 @contextlib.asynccontextmanager
 async def _grpc(
-    options: ServeOptions, plane: Plane, metrics: Metrics, status: Callable[[], dict[str, Any]]
+    options: ServeOptions, plane: Plane, repository: Repository, metrics: Metrics, status: Callable[[], dict[str, Any]]
 ) -> AsyncIterator[None]:
     """Answer over gRPC too, where a port is given for it; prints `grpc HOST:PORT`."""
     if options.grpc_port is None:
@@ -101,7 +105,7 @@ async def _grpc(
         return
     from everloop.serving.grpc import GrpcServer
 
-    server = GrpcServer(plane, metrics, status, options.max_body)
+    server = GrpcServer(plane, repository, metrics, status, options.max_body, options.token)
     print(f"grpc {await server.start(options.host, options.grpc_port)}", flush=True)
     try:
         yield
@@ -125,6 +129,8 @@ def _options(arguments: Sequence[str] | None) -> ServeOptions:
     parser.add_argument("--journal-mode", choices=get_args(JournalMode), default="written", help="default: %(default)s")
     parser.add_argument("--clock", choices=get_args(ClockName), default="wall", help="default: %(default)s")
     parser.add_argument("--max-body", type=int, default=16_000_000, help="bytes (default: %(default)s)")
+    parser.add_argument("--max-requests", type=int, default=1000, help="under way at once (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds of one request (default: %(default)s)")
     parser.add_argument("--token-file", type=Path, help="holds the token that feedback needs")
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference (default: %(default)s)")
     given = vars(parser.parse_args(arguments))

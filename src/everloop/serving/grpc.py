@@ -11,11 +11,20 @@ import grpc
 import grpc.aio
 
 from everloop.errors import BusyError, EverloopError, RequestError
+from everloop.serving.authorization import Authorization
 from everloop.serving.binary import bytes_of, values_of
 from everloop.serving.messages import message
 from everloop.serving.metrics import Metrics
 from everloop.serving.plane import Context, Plane
-from everloop.serving.protocol import InferRequest, InferResponse, OutputTensor, RequestedOutput, Tensor
+from everloop.serving.protocol import (
+    InferRequest,
+    InferResponse,
+    OutputTensor,
+    RequestedOutput,
+    Tensor,
+    refuse_parameters,
+)
+from everloop.serving.repository import Repository
 
 __all__ = ["GrpcServer"]
 
@@ -24,6 +33,7 @@ _GRACE = 10.0
 _SERVICE = "inference.GRPCInferenceService"
 _OF_STATUS: Final = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
@@ -43,13 +53,23 @@ Call = Callable[[Any, Any], Awaitable[Any]]
 class GrpcServer:
     """Answers the protocol's calls by a plane, from `start` to `stop`."""
 
-    def __init__(self, plane: Plane, metrics: Metrics, status: Callable[[], dict[str, Any]], max_body: int) -> None:
-        self._plane, self._metrics, self._status = plane, metrics, status
+    def __init__(
+        self,
+        plane: Plane,
+        repository: Repository,
+        metrics: Metrics,
+        status: Callable[[], dict[str, Any]],
+        max_body: int,
+        token: str | None = None,
+    ) -> None:
+        self._plane, self._repository, self._metrics, self._status = plane, repository, metrics, status
+        self._authorization = Authorization(token)
         options = [("grpc.max_receive_message_length", max_body), ("grpc.so_reuseport", 0)]
         self._server = grpc.aio.server(options=options)
         calls = {
             "ServerLive": self._live, "ServerReady": self._server_ready, "ModelReady": self._ready,
             "ServerMetadata": self._server_metadata, "ModelMetadata": self._metadata, "ModelInfer": self._infer,
+            "RepositoryIndex": self._index, "RepositoryModelLoad": self._load, "RepositoryModelUnload": self._unload,
         }  # fmt: skip
         handlers = {name: self._handler(name, call) for name, call in calls.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
@@ -108,11 +128,33 @@ class GrpcServer:
                 place.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         return answer
 
+    async def _index(self, request: Any, context: Any) -> Any:
+        self._authorization.check(_header(context)("authorization"))
+        answer = message("RepositoryIndexResponse")()
+        for one in self._repository.index(request.ready):
+            answer.models.add(name=one.name, version=one.version, state=one.state, reason=one.reason)
+        return answer
+
+    async def _load(self, request: Any, context: Any) -> Any:
+        self._authorization.check(_header(context)("authorization"))
+        refuse_parameters(request.parameters)
+        await self._repository.load(request.model_name)
+        return message("RepositoryModelLoadResponse")()
+
+    async def _unload(self, request: Any, context: Any) -> Any:
+        self._authorization.check(_header(context)("authorization"))
+        self._repository.unload(request.model_name)
+        return message("RepositoryModelUnloadResponse")()
+
     async def _infer(self, request: Any, context: Any) -> Any:
-        headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-        asked = Context(request.model_name, headers.get, request.model_version or None)
+        asked = Context(request.model_name, _header(context), request.model_version or None)
         response = await self._plane.infer(_request(request), asked)
         return _answer(response, raw=bool(request.raw_input_contents))
+
+
+def _header(context: Any) -> Callable[[str], str | None]:
+    headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+    return headers.get
 
 
 def _request(given: Any) -> InferRequest:

@@ -4,11 +4,12 @@ GET   /v2   /v2/health/live   /v2/health/ready   /metrics
 GET   /v2/models/{model}   /v2/models/{model}/ready           and the same under .../versions/{version}
 POST  /v2/models/{model}/infer                                and the same under .../versions/{version}
 POST  /v2/models/{model}/feedback                             changes state: may need a token
+POST  /v2/repository/index   /v2/repository/models/{model}/load   .../unload                       likewise
+GET   /openapi.json
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
@@ -16,11 +17,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from everloop.errors import EverloopError, NotFoundError, RequestError
+from everloop.serving.authorization import Authorization
 from everloop.serving.binary import LENGTH_HEADER, decode_body, encode_body, wanted_binary
 from everloop.serving.body import DisconnectedError, Message, Receive, discard, read_body
 from everloop.serving.metrics import Metrics
+from everloop.serving.openapi import document
 from everloop.serving.plane import Context, Plane
-from everloop.serving.protocol import decode_feedback, encode
+from everloop.serving.protocol import decode_feedback, decode_repository, encode
+from everloop.serving.repository import Repository
 
 __all__ = ["HttpApp"]
 
@@ -69,15 +73,17 @@ class HttpApp:
     def __init__(
         self,
         plane: Plane,
+        repository: Repository,
         metrics: Metrics,
         status: Callable[[], dict[str, Any]],
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
         max_body: int,
         token: str | None = None,
     ) -> None:
-        self._plane, self._metrics, self._status, self._lifespan = plane, metrics, status, lifespan
+        self._plane, self._repository, self._metrics = plane, repository, metrics
+        self._status, self._lifespan = status, lifespan
         self._max_body = max_body
-        self._secret = f"Bearer {token}".encode() if token else None
+        self._authorization = Authorization(token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -106,6 +112,8 @@ class HttpApp:
             return await self._infer(target, scope["headers"], receive)
         if target.part == "feedback":
             return await self._feedback(target, scope["headers"], receive)
+        if target.method == "POST":
+            return await self._manage(target, scope["headers"], receive)
         return self._look(target)
 
     async def _infer(self, target: Target, headers: Headers, receive: Receive) -> Reply:
@@ -120,10 +128,22 @@ class HttpApp:
 
     async def _feedback(self, target: Target, headers: Headers, receive: Receive) -> Reply:
         header = partial(_header, headers)
-        self._authorize(header("authorization"))
+        self._authorization.check(header("authorization"))
         body = await read_body(receive, header("content-length"), self._max_body)
         accepted = await self._plane.feedback(target.model, decode_feedback(body))
         return _json(200, encode({"accepted": accepted}))
+
+    async def _manage(self, target: Target, headers: Headers, receive: Receive) -> Reply:
+        header = partial(_header, headers)
+        self._authorization.check(header("authorization"))
+        request = decode_repository(await read_body(receive, header("content-length"), self._max_body))
+        if target.part == "index":
+            return _json(200, encode(self._repository.index(request.ready)))
+        if target.part == "load":
+            await self._repository.load(target.model)
+        else:
+            self._repository.unload(target.model)
+        return _json(200, b"{}")
 
     def _look(self, target: Target) -> Reply:
         if target.part == "live":
@@ -133,16 +153,12 @@ class HttpApp:
             return _json(200 if ready else 503, b'{"ready":true}' if ready else b'{"ready":false}')
         if target.part == "model":
             return _json(200, encode(self._plane.metadata(target.model, target.version)))
+        if target.part == "openapi":
+            return _json(200, encode(document()))
         if target.part == "metrics":
             page = self._metrics.page()
             return Reply(200, page, [(b"content-type", Metrics.content_type.encode()), _length(page)])
         return _json(200, encode(self._status()))
-
-    def _authorize(self, given: str | None) -> None:
-        if self._secret is None:
-            return
-        if given is None or not hmac.compare_digest(given.encode("latin-1"), self._secret):
-            raise RequestError("this changes state: send the server's token as 'Authorization: Bearer TOKEN'", 401)
 
     def _refusal(self, scope: Scope, error: Exception) -> Reply:
         """Translate an exception into the protocol's error; only our own carry their text outside."""
@@ -190,13 +206,19 @@ def _target(path: str) -> Target:
             return Target("GET", "model", model, version)
         case ["", "v2", "models", model, "versions", version, "ready"]:
             return Target("GET", "ready", model, version)
+        case ["", "v2", "repository", "index"]:
+            return Target("POST", "index")
+        case ["", "v2", "repository", "models", model, "load" | "unload" as part]:
+            return Target("POST", part, model)
+        case ["", "openapi.json"]:
+            return Target("GET", "openapi")
         case ["", "v2", "health", "live" | "ready" as part]:
             return Target("GET", part)
         case ["", "v2"]:
             return Target("GET", "server")
         case ["", "metrics"]:
             return Target("GET", "metrics")
-    raise NotFoundError("path", path[:80], ("/v2", "/v2/health/live", "/v2/health/ready", "/metrics"))
+    raise NotFoundError("path", path[:80], ("/v2", "/v2/health/live", "/v2/health/ready", "/metrics", "/openapi.json"))
 
 
 def _header(headers: Headers, name: str) -> str | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from everloop.bundles import Manifest, trusted
 from everloop.errors import BundleError, RequestError
 from everloop.inference import Model, columns_from_lists, unknown_categories
+from everloop.serving.limits import too_late
 from everloop.serving.protocol import DATATYPES, OutputTensor, RequestedOutput, Tensor
 from everloop.serving.tensors import TensorReader
 from everloop.types import Plan
@@ -49,15 +50,22 @@ class LoadedModel:
     def manifest(self) -> Manifest:
         return self._model.manifest
 
-    async def answer(self, tensors: Sequence[Tensor]) -> Answer:
-        """Return the model's answer to the tensors of a request; raises `RequestError` naming what is wrong."""
+    async def answer(self, tensors: Sequence[Tensor], seconds: float) -> Answer:
+        """Return the model's answer to the tensors of a request; raises `RequestError` naming what is wrong.
+
+        Many rows are computed in a thread, and waited for `seconds` long (`RequestError` of status 504).
+        """
         inputs = self._reader.read(tensors)
         columns = self._model.manifest.inputs
         arrays = columns_from_lists(columns, inputs)
         unknown = unknown_categories(columns, arrays) if self._categorical else {}
         if tensors[0].shape[0] < _LARGE:
             return Answer(inputs, self._model.predict(arrays), unknown)
-        return Answer(inputs, await asyncio.to_thread(self._model.predict, arrays), unknown)
+        try:
+            found = await asyncio.wait_for(asyncio.to_thread(self._model.predict, arrays), seconds)
+        except TimeoutError:
+            raise too_late(seconds) from None
+        return Answer(inputs, found, unknown)
 
     def check_outputs(self, wanted: Sequence[RequestedOutput]) -> None:
         """Raise `RequestError` for an output that the model does not have."""

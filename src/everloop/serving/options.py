@@ -34,6 +34,8 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int = 16_000_000
     token: str | None = None
     threads: int = 1
+    max_requests: int = 1000
+    timeout: float = 30.0
     grpc_port: int | None = None
 
 
@@ -50,8 +52,8 @@ def check_options(options: ServeOptions) -> None:
             raise UsageError(f"port {port} lies outside 0 to 65535")
     if options.grpc_port is not None and util.find_spec("grpc") is None:
         raise UsageError("gRPC needs a library that is not installed: pip install 'everloop[grpc]'")
-    if options.max_body < 1 or options.threads < 1:
-        raise UsageError("the body limit and the number of threads must be at least 1")
+    if min(options.max_body, options.threads, options.max_requests) < 1 or not options.timeout > 0:
+        raise UsageError("the limits of bodies, threads, requests and time must be at least 1, or more than 0")
 
 
 def is_loopback(host: str) -> bool:

@@ -61,6 +61,11 @@ class PlanFile:
         self.path = path
         self._seen: tuple[int, int, int] | None = None
 
+    @property
+    def unloaded(self) -> Path:
+        """The mark beside the plan that says: answer no request."""
+        return self.path.with_name(f"{self.path.name}.unloaded")
+
     def changed(self) -> bool:
         """Return whether the file differs from what the last call saw; a file that is gone is no change."""
         try:

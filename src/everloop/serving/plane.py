@@ -15,6 +15,7 @@ import msgspec
 
 from everloop.errors import JournalError, NotFoundError, RequestError, SystemError_
 from everloop.serving.clock import Clock
+from everloop.serving.limits import Limits, too_late
 from everloop.serving.metrics import Metrics, VersionMetrics
 from everloop.serving.models import Answer, LoadedModel, ModelLoader
 from everloop.serving.protocol import FeedbackItem, InferRequest, InferResponse, ModelMetadata, tensor_metadata
@@ -64,11 +65,15 @@ class Plane:
         journal: Journal,
         clock: Clock,
         metrics: Metrics,
+        limits: Limits | None = None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._loader, self._journal, self._clock, self._metrics = loader, journal, clock, metrics
         self._timer = timer
         self._serving: _Serving | None = None
+        self._limits, self._under_way = limits or Limits(), 0
+        self.unloaded = False
+        """No request is answered while this is set."""
 
     async def infer(self, request: InferRequest, context: Context) -> InferResponse:
         """Return the answer to a request, once the journal holds it.
@@ -76,15 +81,28 @@ class Plane:
         A request whose `id` is a UUID names its prediction; any other prediction gets a UUIDv7 of its time. Sent
         again with the same UUID it is answered and journalled again: readers count the first record of an id.
         """
+        if self._under_way >= self._limits.requests:
+            raise SystemError_(f"{self._under_way} requests are under way, no more are taken: try again")
+        self._under_way += 1
+        try:
+            return await self._infer(request, context)
+        finally:
+            self._under_way -= 1
+
+    async def _infer(self, request: InferRequest, context: Context) -> InferResponse:
         started = self._timer()
         serving = self._serving_for(context.model, context.version)
+        self._check_loaded(serving)
+        seconds = self._limits.seconds_of(request.parameters)
         moment = self._clock(request.parameters.get("time"))
         id = request.id.lower() if request.id and _is_uuid(request.id) else new_id(moment)
         route = self._route(serving, request, context, id, moment)
         model = serving.models[route.version]
         model.check_outputs(request.outputs)
-        answer = await model.answer(request.inputs)
+        answer = await model.answer(request.inputs, seconds)
         latency = self._timer() - started
+        if latency > seconds:
+            raise too_late(seconds)
         await self._append("prediction", id, moment, _encode(_prediction(serving.plan, route, answer, latency)))
         counters = serving.metrics[route.version]
         counters.predictions.inc()
@@ -121,7 +139,7 @@ class Plane:
 
     def ready(self, model: str | None = None, version: str | None = None) -> bool:
         """Return whether requests are answered; raises `NotFoundError` for a model or version that is not there."""
-        if self._serving is None:
+        if self._serving is None or self.unloaded:
             return False
         if model is not None:
             self._serving_for(model, version)
@@ -153,6 +171,10 @@ class Plane:
         if version is not None and version not in serving.models:
             raise NotFoundError("version", version, serving.models)
         return serving
+
+    def _check_loaded(self, serving: _Serving) -> None:
+        if self.unloaded:
+            raise SystemError_(f"model {serving.plan.model!r} is unloaded: POST /v2/repository/models/.../load first")
 
     def _route(self, serving: _Serving, request: InferRequest, context: Context, id: str, moment: float) -> Route:
         override = context.version or context.header(VERSION_HEADER)

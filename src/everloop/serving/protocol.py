@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -17,12 +18,16 @@ __all__ = [
     "InferResponse",
     "ModelMetadata",
     "OutputTensor",
+    "RepositoryModel",
+    "RepositoryRequest",
     "RequestedOutput",
     "Tensor",
     "TensorMetadata",
     "decode_feedback",
     "decode_infer",
+    "decode_repository",
     "encode",
+    "refuse_parameters",
     "tensor_metadata",
 ]
 
@@ -110,10 +115,27 @@ class ModelMetadata(msgspec.Struct):
     outputs: list[TensorMetadata]
 
 
+class RepositoryRequest(msgspec.Struct):
+    """The body of the repository's verbs; `ready` asks the index for what answers only. It may be empty."""
+
+    ready: bool = False
+    parameters: dict[str, Any] = {}
+
+
+class RepositoryModel(msgspec.Struct):
+    """One version in the answer to `POST /v2/repository/index`; a reason says why it does not answer."""
+
+    name: str
+    version: str
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str = ""
+
+
 encode = msgspec.json.Encoder().encode
 _infer = msgspec.json.Decoder(InferRequest)
 _batch = msgspec.json.Decoder(FeedbackBatch)
 _item = msgspec.json.Decoder(FeedbackItem)
+_repository = msgspec.json.Decoder(RepositoryRequest)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -127,6 +149,19 @@ def decode_feedback(body: bytes) -> list[FeedbackItem]:
     if "feedback" in _decode(_object, body):
         return _decode(_batch, body).feedback
     return [_decode(_item, body)]
+
+
+def decode_repository(body: bytes) -> RepositoryRequest:
+    """Return the request of a repository verb; raises `RequestError` for parameters of a load."""
+    request = _decode(_repository, body or b"{}")
+    refuse_parameters({name: value for name, value in request.parameters.items() if name != "unload_dependents"})
+    return request
+
+
+def refuse_parameters(given: Mapping[str, Any]) -> None:
+    """Raise `RequestError` for a load that brings its own configuration or files."""
+    if given:
+        raise RequestError(f"parameter {next(iter(given))!r} is unknown: models come from the plan alone")
 
 
 def tensor_metadata(column: Column, width: int | None = None) -> TensorMetadata:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from everloop.errors import EverloopError
+from everloop.errors import EverloopError, SystemError_
 from everloop.serving.metrics import Metrics
 from everloop.serving.plan import PlanFile, read_plan
 from everloop.serving.plane import Plane
@@ -32,8 +32,20 @@ class PlanWatch:
             await self.look()
             await asyncio.sleep(_POLL)
 
+    def mark(self, *, unloaded: bool) -> None:
+        """Say, to every worker of this plan, whether requests are answered; raises `SystemError_` if it cannot."""
+        try:
+            if unloaded:
+                self._file.unloaded.touch()
+            else:
+                self._file.unloaded.unlink(missing_ok=True)
+        except OSError as error:
+            raise SystemError_(f"{self._file.unloaded} cannot be written: {error.strerror}") from error
+        self._plane.unloaded = unloaded
+
     async def look(self) -> None:
         """Take over the plan if the file changed, or again once a second if it failed."""
+        self._plane.unloaded = self._file.unloaded.exists()
         if not self._file.changed() and not self._due():
             return
         self._waited = 0
