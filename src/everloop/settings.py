@@ -33,14 +33,14 @@ __all__ = [
 ]
 
 FILE = "everloop.toml"
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def seconds(text: str) -> float:
-    """Return the seconds of a duration such as `90s`, `20m`, `1.5h`, `3d` or `2w`."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", text)
+    """Return the seconds of a duration such as `5ms`, `90s`, `20m`, `1.5h`, `3d` or `2w`."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])\s*", text)
     if not match:
-        raise ValueError(f"{text!r} is no duration: write a number and s, m, h, d or w, such as '3d'")
+        raise ValueError(f"{text!r} is no duration: write a number and ms, s, m, h, d or w, such as '3d'")
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -153,6 +153,10 @@ class Serving(Section, frozen=True, kw_only=True):
     """Requests under way at once; more are answered 503."""
     timeout: str = "30s"
     """A request that takes longer is answered 504."""
+    batch_rows: int = 1
+    """Rows of several requests that are computed together at most; 1 turns batches off."""
+    batch_wait: str = "1ms"
+    """How long a request waits at most for others to share its batch."""
 
 
 class Tracking(Section, frozen=True, kw_only=True):
@@ -268,6 +272,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["monitoring", "block"], settings.monitoring.block),
         (["training", "horizon"], settings.training.horizon),
         (["serving", "timeout"], settings.serving.timeout),
+        (["serving", "batch_wait"], settings.serving.batch_wait),
     ]
     if drift:
         durations += [

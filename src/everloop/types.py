@@ -78,7 +78,8 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     """One answered request as the journal keeps it (its id and time stand in the record around it).
 
     `inputs` and `outputs` map a column's name to one value a row; every list has the same length.
-    `propensity` is the probability with which this variant was chosen.
+    `propensity` is the probability with which this variant was chosen; `batch` how many rows were computed together,
+    where that is not the number of its own.
     """
 
     model: str
@@ -90,6 +91,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str = "weight"
     generation: int = 0
     latency_us: int = 0
+    batch: int = 0
     flags: dict[str, Any] = {}
 
 

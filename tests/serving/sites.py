@@ -115,6 +115,17 @@ def rides_graph(offset: float, names: Sequence[str] = ("hour", "temp", "hum")) -
     return _model(nodes, inputs, [helper.make_tensor_value_info("prediction", TensorProto.DOUBLE, [None, 1])])
 
 
+def seven_rows_graph() -> bytes:
+    """Return a graph of `rides` that answers seven rows at a time and no other number."""
+    nodes = [
+        helper.make_node("Sum", ["hour", "temp", "hum"], ["sum"]),
+        helper.make_node("Constant", [], ["shape"], value=helper.make_tensor("s", TensorProto.INT64, [2], [7, 1])),
+        helper.make_node("Reshape", ["sum", "shape"], ["prediction"]),
+    ]
+    inputs = [helper.make_tensor_value_info(c.name, TensorProto.DOUBLE, [None, 1]) for c in RIDES]
+    return _model(nodes, inputs, [helper.make_tensor_value_info("prediction", TensorProto.DOUBLE, [None, 1])])
+
+
 def shop_graph() -> bytes:
     """Return a two-class graph over a number, a count, a flag and a city."""
     cast = [

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 import pytest
-from tests.serving.sites import Site, rides_plan
+from tests.serving.sites import RIDES, Site, rides_plan, seven_rows_graph, write_bundle
 
 from everloop.bundles import SigningKey
 from everloop.errors import BundleError, RequestError
+from everloop.serving.batching import Batching
 from everloop.serving.models import ModelLoader
 from everloop.serving.protocol import OutputTensor, RequestedOutput, Tensor
 from everloop.types import Plan, Variant
@@ -75,3 +77,23 @@ async def test_a_large_request_is_answered_as_a_small_one(site: Site) -> None:
     rows = 5000
     answer = await model.answer([Tensor("x", [rows, 3], "FP64", [float(i) for i in range(3 * rows)])], 9.0)
     assert answer.outputs == {"prediction": [1000.0 + 9 * i + 3 for i in range(rows)]}
+
+
+@pytest.mark.asyncio
+async def test_requests_that_share_a_batch_get_their_own_answers(site: Site) -> None:
+    loader = ModelLoader(site.folder, site.keys, batching=Batching(8, 0.001))
+    model = (await loader.load(rides_plan(1), {}))["v1"]
+    asked = [[Tensor("x", [rows, 3], "FP64", [float(n)] * 3 * rows)] for n, rows in enumerate((1, 2, 1, 4, 9, 300))]
+    answers = await asyncio.gather(*(model.answer(tensors, 9.0) for tensors in asked))
+    for n, answer in enumerate(answers):
+        assert answer.outputs["prediction"] == [3.0 * n] * asked[n][0].shape[0]
+    assert [answer.batch for answer in answers] == [8, 8, 8, 8, 0, 0]
+
+
+@pytest.mark.asyncio
+async def test_a_graph_that_cannot_answer_is_not_taken(site: Site) -> None:
+    key = SigningKey.create(site.folder / "own")
+    write_bundle(site.folder / "broken", key, "rides", seven_rows_graph(), RIDES)
+    plan = Plan(1, "rides", (Variant("v1", "broken", "champion", 1.0),))
+    with pytest.raises(BundleError, match="cannot answer a row of zeros: the model refuses the input"):
+        await ModelLoader(site.folder, site.folder / "own").load(plan, {})

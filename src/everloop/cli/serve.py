@@ -21,6 +21,7 @@ def serve(
     """Serve the project's models over the Open Inference Protocol."""
     from everloop.serving.app import configure_logging, read_token
     from everloop.serving.app import serve as run
+    from everloop.serving.batching import Batching
     from everloop.serving.options import ServeOptions
     from everloop.settings import load, place, seconds, size
 
@@ -41,6 +42,7 @@ def serve(
             max_body=size(serving.max_body),
             max_requests=serving.max_requests,
             timeout=seconds(serving.timeout),
+            batching=Batching(serving.batch_rows, seconds(serving.batch_wait)),
             token=read_token(token_file) if token_file else None,
         )
     )

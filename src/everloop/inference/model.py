@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from everloop.bundles import Bundle, Manifest, PublicKey, load
-from everloop.errors import BundleError
+from everloop.errors import BundleError, RequestError
 from everloop.inference.runtimes import Runtime
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.inference.tensors import columns_from_lists
@@ -49,10 +50,25 @@ class Model:
         found = self._runtime.predict(feeds)
         return {name: _flat(found[name]) for name in self._outputs}
 
+    def warm_up(self) -> None:
+        """Answer one row of zeros, so that the first caller does not wait for what a graph does only once.
+
+        Raises `BundleError` for a graph that cannot.
+        """
+        row = {c.name: np.full((1, *c.shape), _ZERO[c.dtype], _DTYPE[c.dtype]) for c in self.manifest.inputs}
+        try:
+            self.predict(row)
+        except RequestError as error:
+            raise BundleError(f"the graph of run {self.manifest.run} cannot answer a row of zeros: {error}") from error
+
     def predict_lists(self, values: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         """Answer plain lists with plain lists, at exactly the batch shape given (shadow scoring, replay)."""
         found = self.predict(columns_from_lists(self.manifest.inputs, values))
         return {name: array.tolist() for name, array in found.items()}
+
+
+_ZERO: dict[str, Any] = {"float64": 0.0, "int64": 0, "bool": False, "string": ""}
+_DTYPE: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
 
 
 def _flat(array: NDArray[Any]) -> NDArray[Any]:

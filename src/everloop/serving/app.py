@@ -15,6 +15,7 @@ from typing import Any, get_args
 from everloop.bundles import trusted
 from everloop.errors import EverloopError, UsageError
 from everloop.journal import TickWriter, Writer
+from everloop.serving.batching import Batching
 from everloop.serving.clock import ClockName, event_clock, wall_clock
 from everloop.serving.http import HttpApp
 from everloop.serving.limits import Limits
@@ -63,7 +64,7 @@ def build(options: ServeOptions, writer: Writer) -> HttpApp:
     """Return the ASGI application of a server whose journal is open."""
     metrics = Metrics()
     journal = TickWriter(writer)
-    loader = ModelLoader(options.root, options.keys, options.threads)
+    loader = ModelLoader(options.root, options.keys, options.threads, options.batching)
     limits = Limits(options.max_requests, options.timeout)
     plane = Plane(loader, journal, _CLOCKS[options.clock], metrics, limits)
     watch = PlanWatch(plane, PlanFile(options.plan), metrics)
@@ -131,10 +132,13 @@ def _options(arguments: Sequence[str] | None) -> ServeOptions:
     parser.add_argument("--max-body", type=int, default=16_000_000, help="bytes (default: %(default)s)")
     parser.add_argument("--max-requests", type=int, default=1000, help="under way at once (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds of one request (default: %(default)s)")
+    parser.add_argument("--batch-rows", type=int, default=1, help="computed together at most (default: %(default)s)")
+    parser.add_argument("--batch-wait", type=float, default=0.001, help="seconds at most (default: %(default)s)")
     parser.add_argument("--token-file", type=Path, help="holds the token that feedback needs")
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference (default: %(default)s)")
     given = vars(parser.parse_args(arguments))
     file = given.pop("token_file")
+    given["batching"] = Batching(given.pop("batch_rows"), given.pop("batch_wait"))
     return ServeOptions(**given, token=read_token(file) if file else None)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from everloop.bundles import Manifest, trusted
 from everloop.errors import BundleError, RequestError
 from everloop.inference import Model, columns_from_lists, unknown_categories
+from everloop.serving.batching import ALONE, Batcher, Batching
 from everloop.serving.limits import too_late
 from everloop.serving.protocol import DATATYPES, OutputTensor, RequestedOutput, Tensor
 from everloop.serving.tensors import TensorReader
@@ -25,14 +26,21 @@ _LARGE = 256
 
 
 class Answer:
-    """What a model answered, as the journal keeps it: inputs and outputs by column, one value a row."""
+    """What a model answered, as the journal keeps it: inputs and outputs by column, one value a row.
 
-    __slots__ = ("inputs", "outputs", "shapes", "unknown")
+    `batch` is how many rows were computed together, 0 for its own alone.
+    """
+
+    __slots__ = ("batch", "inputs", "outputs", "shapes", "unknown")
 
     def __init__(
-        self, inputs: dict[str, list[Any]], arrays: Mapping[str, NDArray[Any]], unknown: dict[str, list[Any]]
+        self,
+        inputs: dict[str, list[Any]],
+        arrays: Mapping[str, NDArray[Any]],
+        unknown: dict[str, list[Any]],
+        batch: int = 0,
     ) -> None:
-        self.inputs, self.unknown = inputs, unknown
+        self.inputs, self.unknown, self.batch = inputs, unknown, batch
         self.outputs: dict[str, list[Any]] = {name: array.tolist() for name, array in arrays.items()}
         self.shapes = {name: array.shape for name, array in arrays.items()}
 
@@ -40,8 +48,9 @@ class Answer:
 class LoadedModel:
     """One version, ready to answer the protocol's tensors."""
 
-    def __init__(self, version: str, model: Model) -> None:
+    def __init__(self, version: str, model: Model, batching: Batching = ALONE) -> None:
         self.version, self._model = version, model
+        self._batcher = Batcher(model.predict, batching) if batching.rows > 1 else None
         self._reader = TensorReader(model.manifest.inputs)
         self._datatypes = {c.name: DATATYPES[c.dtype] for c in model.manifest.outputs}
         self._categorical = any(c.categories is not None for c in model.manifest.inputs)
@@ -59,13 +68,19 @@ class LoadedModel:
         columns = self._model.manifest.inputs
         arrays = columns_from_lists(columns, inputs)
         unknown = unknown_categories(columns, arrays) if self._categorical else {}
-        if tensors[0].shape[0] < _LARGE:
+        rows = tensors[0].shape[0]
+        if rows >= _LARGE:
+            return Answer(inputs, await self._in_a_thread(arrays, seconds), unknown)
+        if self._batcher is None:
             return Answer(inputs, self._model.predict(arrays), unknown)
+        found, together = await self._batcher.predict(arrays, rows)
+        return Answer(inputs, found, unknown, together if together != rows else 0)
+
+    async def _in_a_thread(self, arrays: Mapping[str, NDArray[Any]], seconds: float) -> dict[str, NDArray[Any]]:
         try:
-            found = await asyncio.wait_for(asyncio.to_thread(self._model.predict, arrays), seconds)
+            return await asyncio.wait_for(asyncio.to_thread(self._model.predict, arrays), seconds)
         except TimeoutError:
             raise too_late(seconds) from None
-        return Answer(inputs, found, unknown)
 
     def check_outputs(self, wanted: Sequence[RequestedOutput]) -> None:
         """Raise `RequestError` for an output that the model does not have."""
@@ -87,8 +102,8 @@ class LoadedModel:
 class ModelLoader:
     """Loads the bundles of plans; a version that is loaded already is not loaded again."""
 
-    def __init__(self, root: Path, keys: Path, threads: int = 1) -> None:
-        self._root, self._keys, self._threads = root, keys, threads
+    def __init__(self, root: Path, keys: Path, threads: int = 1, batching: Batching = ALONE) -> None:
+        self._root, self._keys, self._threads, self._batching = root, keys, threads, batching
 
     async def load(self, plan: Plan, loaded: Mapping[str, LoadedModel]) -> dict[str, LoadedModel]:
         """Return the models of a plan by version; raises `BundleError` and keeps nothing when one cannot be loaded.
@@ -106,5 +121,6 @@ class ModelLoader:
         return models
 
     def _load(self, version: str, bundle: str) -> LoadedModel:
-        keys = trusted(self._keys)
-        return LoadedModel(version, Model.load(self._root / bundle.removeprefix("file://"), keys, self._threads))
+        model = Model.load(self._root / bundle.removeprefix("file://"), trusted(self._keys), self._threads)
+        model.warm_up()
+        return LoadedModel(version, model, self._batching)

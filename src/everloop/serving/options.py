@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from everloop.errors import UsageError
+from everloop.serving.batching import ALONE, Batching
 from everloop.serving.clock import ClockName
 
 __all__ = ["JournalMode", "ServeOptions", "check_options", "is_loopback"]
@@ -36,6 +37,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     max_requests: int = 1000
     timeout: float = 30.0
+    batching: Batching = ALONE
     grpc_port: int | None = None
 
 
@@ -52,6 +54,8 @@ def check_options(options: ServeOptions) -> None:
             raise UsageError(f"port {port} lies outside 0 to 65535")
     if options.grpc_port is not None and util.find_spec("grpc") is None:
         raise UsageError("gRPC needs a library that is not installed: pip install 'everloop[grpc]'")
+    if options.batching.rows < 1 or not 0 <= options.batching.seconds < options.timeout:
+        raise UsageError("a batch holds one row at least, and waits less than the timeout of a request")
     if min(options.max_body, options.threads, options.max_requests) < 1 or not options.timeout > 0:
         raise UsageError("the limits of bodies, threads, requests and time must be at least 1, or more than 0")
 

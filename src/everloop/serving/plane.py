@@ -208,6 +208,7 @@ def _prediction(plan: Plan, route: Route, answer: Answer, latency: float) -> Pre
         why=route.why,
         generation=plan.generation,
         latency_us=int(latency * 1e6),
+        batch=answer.batch,
         flags={"unknown_categories": answer.unknown} if answer.unknown else {},
     )
 
