@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Any, NamedTuple
 
 from everloop.errors import EverloopError, NotFoundError, RequestError
@@ -117,7 +116,7 @@ class HttpApp:
         return self._look(target)
 
     async def _infer(self, target: Target, headers: Headers, receive: Receive) -> Reply:
-        header = partial(_header, headers)
+        header = _reader(headers)
         body = await read_body(receive, header("content-length"), self._max_body)
         request = decode_body(body, header(LENGTH_HEADER))
         response = await self._plane.infer(request, Context(target.model, header, target.version))
@@ -127,14 +126,14 @@ class HttpApp:
         return _json(200, encode(response))
 
     async def _feedback(self, target: Target, headers: Headers, receive: Receive) -> Reply:
-        header = partial(_header, headers)
+        header = _reader(headers)
         self._authorization.check(header("authorization"))
         body = await read_body(receive, header("content-length"), self._max_body)
         accepted = await self._plane.feedback(target.model, decode_feedback(body))
         return _json(200, encode({"accepted": accepted}))
 
     async def _manage(self, target: Target, headers: Headers, receive: Receive) -> Reply:
-        header = partial(_header, headers)
+        header = _reader(headers)
         self._authorization.check(header("authorization"))
         request = decode_repository(await read_body(receive, header("content-length"), self._max_body))
         if target.part == "index":
@@ -221,12 +220,15 @@ def _target(path: str) -> Target:
     raise NotFoundError("path", path[:80], ("/v2", "/v2/health/live", "/v2/health/ready", "/metrics", "/openapi.json"))
 
 
-def _header(headers: Headers, name: str) -> str | None:
-    wanted = name.encode(errors="replace")
-    for key, value in headers:
-        if key == wanted:
-            return value.decode("latin-1")
-    return None
+def _reader(headers: Headers) -> Callable[[str], str | None]:
+    """Return what looks a header up, the first of its name."""
+    known = dict(reversed(headers))
+
+    def header(name: str) -> str | None:
+        value = known.get(name.encode(errors="replace"))
+        return None if value is None else value.decode("latin-1")
+
+    return header
 
 
 def _json(status: int, body: bytes, extra: Headers | None = None) -> Reply:

@@ -26,13 +26,16 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no base class
             raise BundleError(f"ONNX Runtime does not load the graph: {_first_line(error)}") from error
+        # The Python face of a session compares all names at every call; a model has done so once.
+        self._run = getattr(self._session, "_sess", self._session).run
         self.inputs = tuple(i.name for i in self._session.get_inputs())
         self.outputs = tuple(o.name for o in self._session.get_outputs())
+        self._names = list(self.outputs)
 
     def predict(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the graph's outputs by name; raises `RequestError` where the graph refuses the tensors."""
         try:
-            found = self._session.run(None, feeds)
+            found = self._run(self._names, feeds, None)
         except Exception as error:
             raise RequestError(f"the model refuses the input: {_first_line(error)}") from error
         return dict(zip(self.outputs, found, strict=True))
