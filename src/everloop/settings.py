@@ -153,6 +153,10 @@ class Serving(Section, frozen=True, kw_only=True):
     """Requests under way at once; more are answered 503."""
     timeout: str = "30s"
     """A request that takes longer is answered 504."""
+    workers: int = 1
+    """Processes that answer on the same ports."""
+    threads: int = 1
+    """Threads of one inference."""
     batch_rows: int = 1
     """Rows of several requests that are computed together at most; 1 turns batches off."""
     batch_wait: str = "1ms"

@@ -40,6 +40,8 @@ def serve(
             journal_mode=serving.journal,
             clock=clock,
             max_body=size(serving.max_body),
+            workers=serving.workers,
+            threads=serving.threads,
             max_requests=serving.max_requests,
             timeout=seconds(serving.timeout),
             batching=Batching(serving.batch_rows, seconds(serving.batch_wait)),

@@ -11,6 +11,7 @@ from typing import Literal
 from everloop.errors import BusyError, EverloopError, JournalError
 from everloop.journal.records import decode, encode, line
 from everloop.journal.segments import last_line, make, path_of, repair, segments, sync
+from everloop.journal.turns import Place, Turns
 
 __all__ = ["Mode", "Writer"]
 
@@ -22,26 +23,31 @@ Mode = Literal["written", "durable", "buffered"]
 class Writer:
     """The one process that appends to a journal's folder; a second one is refused.
 
+    With `shared`, processes that all say so append in turns: records keep one numbering, and readers see no difference.
+
     It never goes on in a segment that holds records of an earlier writer, nor in one where a write failed: a
     reader may stand behind bytes that are no longer there, and finds the next segment from any place.
     """
 
-    def __init__(self, folder: Path, mode: Mode = "written", segment_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self, folder: Path, mode: Mode = "written", segment_bytes: int = 64 << 20, *, shared: bool = False
+    ) -> None:
         self.folder, self.mode = folder, mode
         self._limit = segment_bytes
         self._queue: list[bytes] = []
         self._file = self._lock = -1
+        self._turns: Turns | None = None
         self._torn = False
         self._segment = self._size = self._number = 0
         try:
             make(folder)
             self._lock = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o644)
-            self._claim()
-            if known := segments(folder):
-                self._segment, self._size = known[-1], repair(path_of(folder, known[-1]))
-            if newest := last_line(folder):
-                self._number = decode(newest, folder).number
-            self._advance()
+            self._turns = Turns(folder / "writer.turns") if shared else None
+            with self._turns or contextlib.nullcontext():
+                if self._claim(shared):
+                    self._go_on()
+                    self._advance()
+                    self._publish()
         except OSError as error:
             self._release()
             raise JournalError(f"the journal {folder} cannot be opened: {error.strerror}") from error
@@ -51,7 +57,7 @@ class Writer:
 
     def append(self, kind: str, id: str, time: float, payload: bytes) -> None:
         """Queue one record; it is acknowledged by the `flush` that follows."""
-        if self._file < 0:
+        if self._lock < 0:
             raise JournalError(f"the journal {self.folder} is closed")
         self._queue.append(encode(kind, id, time, payload))
 
@@ -78,22 +84,31 @@ class Writer:
         """Write records that were taken; one call at a time, in the order in which they were taken."""
         if not entries:
             return
-        data = b"".join(line(number, entry) for number, entry in enumerate(entries, self._number + 1))
         try:
-            if self._torn:
-                self._recover(len(data))
-            elif self._size >= self._limit:
-                self._advance()
-            self._put(data)
+            if self._turns is None:
+                self._write(entries)
+                return
+            with self._turns:
+                self._follow(self._turns.read())
+                self._write(entries)
+                self._publish()
         except OSError as error:
             reason = f"the journal {self.folder} cannot be written: {error.strerror or error}"
             raise JournalError(f"{reason}; free space, then send the request again") from error
+
+    def _write(self, entries: list[bytes]) -> None:
+        data = b"".join(line(number, entry) for number, entry in enumerate(entries, self._number + 1))
+        if self._torn:
+            self._recover(len(data))
+        elif self._size >= self._limit:
+            self._advance()
+        self._put(data)
         self._size += len(data)
         self._number += len(entries)
 
     def close(self) -> None:
         """Flush, and let another writer in; what cannot be written now is dropped with the error."""
-        if self._file < 0:
+        if self._lock < 0:
             return
         try:
             self.flush()
@@ -101,15 +116,48 @@ class Writer:
             self._queue = []
             self._release()
 
-    def _claim(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    def _claim(self, shared: bool) -> bool:
+        """Hold the journal against others; tells whether nobody else has it open. Raises `BusyError`."""
+        alone = self._locked(fcntl.LOCK_EX)
+        if not (alone or (shared and self._locked(fcntl.LOCK_SH))):
             holder = os.pread(self._lock, 32, 0).decode().strip() or "unknown"
-            message = f"the journal {self.folder} is written by process {holder}: stop it, or use another folder"
-            raise BusyError(message) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+            raise BusyError(f"the journal {self.folder} is written by process {holder}: stop it, or use another folder")
+        if alone:
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+            if shared:
+                self._locked(fcntl.LOCK_SH)  # whoever comes next waits for our turn to end
+        return alone
+
+    def _locked(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self._lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _go_on(self) -> None:
+        """Go on behind the newest whole record."""
+        if known := segments(self.folder):
+            self._segment, self._size = known[-1], repair(path_of(self.folder, known[-1]))
+        if newest := last_line(self.folder):
+            self._number = decode(newest, self.folder).number
+
+    def _follow(self, place: Place) -> None:
+        """Go on where the process whose turn was before ours stopped; if it was killed amid its turn, behind that."""
+        if place.segment != self._segment or self._file < 0:
+            file = os.open(path_of(self.folder, place.segment), os.O_WRONLY | os.O_APPEND)
+            if self._file >= 0:
+                os.close(self._file)
+            self._file, self._torn = file, False
+        self._segment, self._size, self._number = place.segment, place.size, place.number
+        if os.fstat(self._file).st_size != place.size or path_of(self.folder, place.segment + 1).exists():
+            self._go_on()
+            self._advance()
+
+    def _publish(self) -> None:
+        if self._turns:
+            self._turns.write(Place(self._segment, self._size, self._number))
 
     def _put(self, data: bytes) -> None:
         """Write behind the records there are; a failure leaves the segment as it was, or `_torn` set."""
@@ -155,4 +203,6 @@ class Writer:
         for descriptor in (self._file, self._lock):
             if descriptor >= 0:
                 os.close(descriptor)
+        if self._turns:
+            self._turns.close()
         self._file = self._lock = -1

@@ -7,9 +7,11 @@ import asyncio
 import contextlib
 import logging
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from socket import socket
 from typing import Any, get_args
 
 from everloop.bundles import trusted
@@ -26,6 +28,7 @@ from everloop.serving.plan import PlanFile
 from everloop.serving.plane import Plane
 from everloop.serving.repository import Repository
 from everloop.serving.watch import PlanWatch
+from everloop.serving.workers import reserved, run_workers
 
 __all__ = ["build", "configure_logging", "main", "read_token", "serve"]
 
@@ -51,18 +54,39 @@ def configure_logging() -> None:
 
 def serve(options: ServeOptions) -> None:
     """Serve until SIGTERM or SIGINT; prints `server URL` once requests are taken."""
-    from everloop.serving.server import bind, run  # uvicorn takes longer to import than all of the rest
+    from everloop.serving.server import bind, url  # uvicorn takes longer to import than all of the rest
 
     check_options(options)
     trusted(options.keys)
     with bind(options.host, options.port) as listener:
-        with contextlib.closing(Writer(options.journal, options.journal_mode)) as writer:
-            run(build(options, writer), listener, lambda url: print(f"server {url}", flush=True))
+        address = f"server {url(listener)}"
+        if options.workers == 1:
+            _work(options, listener, lambda: print(address, flush=True))
+            return
+        with tempfile.TemporaryDirectory(prefix="everloop-") as counts, reserved(options) as options:
+
+            def work(number: int, ready: Callable[[], None]) -> None:
+                _work(options, listener, ready, number, Path(counts))
+
+            run_workers(options.workers, work, lambda: print(address, flush=True))
 
 
-def build(options: ServeOptions, writer: Writer) -> HttpApp:
-    """Return the ASGI application of a server whose journal is open."""
-    metrics = Metrics()
+def _work(
+    options: ServeOptions, listener: socket, ready: Callable[[], None], worker: int = 0, counts: Path | None = None
+) -> None:
+    """Be one worker until SIGTERM or SIGINT."""
+    from everloop.serving.server import run
+
+    with contextlib.closing(Writer(options.journal, options.journal_mode, shared=options.workers > 1)) as writer:
+        run(build(options, writer, worker, counts), listener, lambda _: ready())
+
+
+def build(options: ServeOptions, writer: Writer, worker: int = 0, counts: Path | None = None) -> HttpApp:
+    """Return the ASGI application of a server, or one of its workers, whose journal is open.
+
+    `counts` is the folder through which workers count together.
+    """
+    metrics = Metrics(counts)
     journal = TickWriter(writer)
     loader = ModelLoader(options.root, options.keys, options.threads, options.batching)
     limits = Limits(options.max_requests, options.timeout)
@@ -77,6 +101,7 @@ def build(options: ServeOptions, writer: Writer) -> HttpApp:
             "extensions": ["binary_tensor_data", "model_repository", "feedback", "plan", "journal"],
             "plan_generation": plane.plan.generation if plane.plan else None,
             "plan_error": watch.error,
+            "workers": options.workers,
             "journal": {"mode": options.journal_mode},
             "clock": options.clock,
         }
@@ -86,7 +111,7 @@ def build(options: ServeOptions, writer: Writer) -> HttpApp:
         await watch.look()  # with a plan at hand the first request is answered
         watching = asyncio.create_task(watch.run())
         try:
-            async with _grpc(options, plane, repository, metrics, status):
+            async with _grpc(options, plane, repository, metrics, status, worker):
                 yield
         finally:
             watching.cancel()
@@ -98,7 +123,12 @@ def build(options: ServeOptions, writer: Writer) -> HttpApp:
 
 @contextlib.asynccontextmanager
 async def _grpc(
-    options: ServeOptions, plane: Plane, repository: Repository, metrics: Metrics, status: Callable[[], dict[str, Any]]
+    options: ServeOptions,
+    plane: Plane,
+    repository: Repository,
+    metrics: Metrics,
+    status: Callable[[], dict[str, Any]],
+    worker: int,
 ) -> AsyncIterator[None]:
     """Answer over gRPC too, where a port is given for it; prints `grpc HOST:PORT`."""
     if options.grpc_port is None:
@@ -106,8 +136,11 @@ async def _grpc(
         return
     from everloop.serving.grpc import GrpcServer
 
-    server = GrpcServer(plane, repository, metrics, status, options.max_body, options.token)
-    print(f"grpc {await server.start(options.host, options.grpc_port)}", flush=True)
+    shared = options.workers > 1
+    server = GrpcServer(plane, repository, metrics, status, options.max_body, options.token, shared)
+    address = await server.start(options.host, options.grpc_port)
+    if worker == 0:
+        print(f"grpc {address}", flush=True)
     try:
         yield
     finally:
@@ -127,6 +160,7 @@ def _options(arguments: Sequence[str] | None) -> ServeOptions:
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--grpc-port", type=int, help="answer over gRPC too; 0 takes a free one (default: no gRPC)")
+    parser.add_argument("--workers", type=int, default=1, help="processes on the same ports (default: %(default)s)")
     parser.add_argument("--journal-mode", choices=get_args(JournalMode), default="written", help="default: %(default)s")
     parser.add_argument("--clock", choices=get_args(ClockName), default="wall", help="default: %(default)s")
     parser.add_argument("--max-body", type=int, default=16_000_000, help="bytes (default: %(default)s)")

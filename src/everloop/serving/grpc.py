@@ -61,10 +61,12 @@ class GrpcServer:
         status: Callable[[], dict[str, Any]],
         max_body: int,
         token: str | None = None,
+        shared: bool = False,
     ) -> None:
+        """`shared`: several processes listen on one port."""
         self._plane, self._repository, self._metrics, self._status = plane, repository, metrics, status
         self._authorization = Authorization(token)
-        options = [("grpc.max_receive_message_length", max_body), ("grpc.so_reuseport", 0)]
+        options = [("grpc.max_receive_message_length", max_body), ("grpc.so_reuseport", int(shared))]
         self._server = grpc.aio.server(options=options)
         calls = {
             "ServerLive": self._live, "ServerReady": self._server_ready, "ModelReady": self._ready,

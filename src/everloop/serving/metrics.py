@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from everloop.types import Plan
 
@@ -22,11 +26,16 @@ class VersionMetrics:
 
 
 class Metrics:
-    """All counters of one server."""
+    """All counters of one server, or of one of its workers."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Path | None = None) -> None:
+        """`shared` is a folder through which several workers count together; any of them shows the sum."""
+        self._shared = shared
+        if shared:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)
+            values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         labels = ("model", "version", "variant")
         self._predictions = Counter(
@@ -42,7 +51,10 @@ class Metrics:
         self._errors = Counter("everloop_errors", "Requests refused or failed.", ("status",), registry=registry)
         self.feedback = Counter("everloop_feedback", "Labels taken and journalled.", registry=registry)
         self.plan_generation = Gauge(
-            "everloop_plan_generation", "Generation of the plan that answers.", registry=registry
+            "everloop_plan_generation",
+            "Generation of the plan that answers.",
+            registry=registry,
+            multiprocess_mode="max",
         )
         self.plan_errors = Counter("everloop_plan_errors", "Plans that could not be taken over.", registry=registry)
         self.journal_errors = Counter("everloop_journal_errors", "Appends that the journal refused.", registry=registry)
@@ -61,4 +73,8 @@ class Metrics:
 
     def page(self) -> bytes:
         """Return the page that Prometheus reads."""
-        return generate_latest(self._registry)
+        if self._shared is None:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._shared))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from importlib import util
 from pathlib import Path
 from typing import Literal
@@ -39,6 +40,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 30.0
     batching: Batching = ALONE
     grpc_port: int | None = None
+    workers: int = 1
 
 
 def check_options(options: ServeOptions) -> None:
@@ -52,12 +54,16 @@ def check_options(options: ServeOptions) -> None:
     for port in (options.port, options.grpc_port or 0):
         if not 0 <= port <= 65535:
             raise UsageError(f"port {port} lies outside 0 to 65535")
+    if options.workers > 1 and not hasattr(os, "fork"):
+        raise UsageError("this system cannot fork: serve with one worker")
     if options.grpc_port is not None and util.find_spec("grpc") is None:
         raise UsageError("gRPC needs a library that is not installed: pip install 'everloop[grpc]'")
     if options.batching.rows < 1 or not 0 <= options.batching.seconds < options.timeout:
         raise UsageError("a batch holds one row at least, and waits less than the timeout of a request")
-    if min(options.max_body, options.threads, options.max_requests) < 1 or not options.timeout > 0:
-        raise UsageError("the limits of bodies, threads, requests and time must be at least 1, or more than 0")
+    if min(options.max_body, options.threads, options.max_requests, options.workers) < 1 or not options.timeout > 0:
+        raise UsageError(
+            "the limits of bodies, threads, requests and workers must be at least 1, that of time more than 0"
+        )
 
 
 def is_loopback(host: str) -> bool:
