@@ -16,7 +16,8 @@ from everloop.serving.workers import run_workers
 
 
 def workers(server: Server) -> list[psutil.Process]:
-    return psutil.Process(server.pid).children()
+    found: list[psutil.Process] = psutil.Process(server.pid).children()
+    return found
 
 
 async def load(server: Server, count: int, kill_at: frozenset[int], site: Site) -> tuple[set[str], int]:
