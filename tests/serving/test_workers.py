@@ -95,7 +95,7 @@ def test_workers_end_with_a_parent_that_is_killed(site: Site, start: Start) -> N
 
 
 def test_a_worker_that_cannot_start_ends_the_server_with_its_reason(
-    site: Site, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     def work(_number: int, _ready: Any) -> None:
         raise SystemError_("the disk is gone")
