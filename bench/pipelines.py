@@ -1,5 +1,8 @@
 """What a pipeline costs beside its steps: a cold process with 5 trivial steps, 20 cached steps, one step more.
 
+Steps run in this process (`local`) or each in one of its own (`isolated`, as in the product), forked from a process
+whose CPU seconds count too.
+
 Each case is a process of its own with a store of its own; the median of several is printed. CPU seconds are user and
 system time of that process. Run `python bench/pipelines.py`.
 """
@@ -18,9 +21,11 @@ from pathlib import Path
 REPEATS = 5
 CASES = {
     "import of everloop.pipelines": "import",
-    "5 trivial steps, cold process": "chain 5 1",
-    "20 trivial steps, cold process": "chain 20 1",
-    "20 trivial steps, then the same cached": "chain 20 2",
+    "5 trivial steps, cold process, local": "chain local 5 1",
+    "5 trivial steps, cold process, isolated": "chain isolated 5 1",
+    "20 trivial steps, cold process, local": "chain local 20 1",
+    "20 trivial steps, cold process, isolated": "chain isolated 20 1",
+    "20 trivial steps, then the same cached": "chain isolated 20 2",
 }
 
 
@@ -30,13 +35,11 @@ def main() -> None:
     print(f"{'case (median of ' + str(REPEATS) + ' processes)':<46}{'CPU s':>9}{'wall s':>9}")
     for name, (cpu, wall, *_) in figures.items():
         print(f"{name:<46}{cpu:>9.3f}{wall:>9.3f}")
-    five, twenty, cached = list(figures.values())[1:]
-    print("inside of these processes, the run alone:")
-    for name, at in (("5 steps run", five), ("20 steps run", twenty), ("20 steps cached", cached)):
-        print(f"{name:<46}{at[2]:>9.3f}{at[3]:>9.3f}")
-    more = [(twenty[column] - five[column]) / 15 for column in (2, 3)]
-    print(f"{'one step more, run':<46}{more[0]:>9.4f}{more[1]:>9.4f}")
-    print(f"{'one step of the 20, cached':<46}{cached[2] / 20:>9.4f}{cached[3] / 20:>9.4f}")
+    local, isolated, locals_, many, cached = list(figures.values())[1:]
+    for name, few, more in (("local", local, locals_), ("isolated", isolated, many)):
+        one = [(more[column] - few[column]) / 15 for column in (0, 1)]
+        print(f"{f'one step more, {name}':<46}{one[0]:>9.4f}{one[1]:>9.4f}")
+    print(f"{'inside of the process: 20 steps cached':<46}{cached[2]:>9.3f}{cached[3]:>9.3f}")
 
 
 def _median(case: list[str]) -> tuple[float, ...]:
@@ -54,31 +57,25 @@ def _measure(case: list[str]) -> tuple[float, ...]:
     return (cpu, wall, *json.loads(done.stdout))
 
 
-def _run(steps: int, repeats: int) -> tuple[float, float]:
+def _run(where: str, steps: int, repeats: int) -> tuple[float, float]:
     """Run a chain of steps several times; returns CPU and wall seconds of the last run."""
-    from everloop.pipelines import ArtifactStore, Engine, LocalExecutor, pipeline, step
+    from chain import chain
+
+    from everloop.pipelines import ArtifactStore, Engine, IsolatedExecutor, LocalExecutor
     from everloop.store import Store
-
-    @step
-    def add(number: int, by: int) -> int:
-        return number + by
-
-    @pipeline
-    def chain(number: int) -> int:
-        for by in range(steps):
-            number = add(number, by)
-        return number
 
     root = Path.cwd()
     artifacts = ArtifactStore("artifacts", root)
     store = Store("sqlite:///store.db", root)
-    engine = Engine(store, artifacts, LocalExecutor(artifacts), root, time.time)
+    executor = LocalExecutor(artifacts) if where == "local" else IsolatedExecutor(artifacts)
+    engine = Engine(store, artifacts, executor, root, time.time)
     for _ in range(repeats):
         cpu, wall = time.process_time(), time.perf_counter()
-        run = engine.run(chain, {"number": 1})
+        run = engine.run(chain(steps), {"number": 1})
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     expected = "cached" if repeats > 1 else "ran"
     assert {execution.status for execution in run.executions} == {expected}
+    executor.close()
     store.close()
     return cpu, wall
 
@@ -91,4 +88,4 @@ if __name__ == "__main__":
 
         print("[0, 0]")
     else:
-        print(json.dumps(_run(int(sys.argv[2]), int(sys.argv[3]))))
+        print(json.dumps(_run(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.projects import write_project
 
 from everloop import store as tables
-from everloop.errors import UsageError
+from everloop.errors import CheckError, UsageError
 from everloop.loop.asking import ask
 from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, ROLLBACK, post, result
 from everloop.loop.controller import Controller
@@ -210,3 +210,18 @@ def test_what_a_dead_process_left_open_is_carried_out_by_the_next(tmp_path: Path
     with opened(folder) as workspace:
         told = [(d["reason"], d["status"]) for d in workspace.store.rows(sa.select(tables.decision))]
     assert told == [("left behind", "done"), ("mine", "done")]
+
+
+def test_a_training_that_crashes_its_process_fails_alone(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    ask(folder, RETRAIN, {"reason": "first"})
+    model = folder / "toy" / "model.py"
+    good = model.read_text()
+    crash = "import os\n\n\nclass Crash(LinearRegression):\n    def fit(self, *_):\n        os.abort()\n"
+    model.write_text(f"{good}\n{crash}".replace("StandardScaler(), LinearRegression()", "StandardScaler(), Crash()"))
+    with pytest.raises(CheckError, match=r"step 'choose_window' failed: its process crashed \(SIGABRT\)"):
+        ask(folder, RETRAIN, {"reason": "second"})
+    model.write_text(good)
+    assert ask(folder, RETRAIN, {"reason": "third"})["rollout"] == "r-1"
+    with opened(folder) as workspace:
+        assert [d["status"] for d in workspace.store.rows(sa.select(tables.decision))] == ["done", "failed", "done"]

@@ -43,6 +43,10 @@ from everloop.types import Column, Task, as_json
 __all__ = ["Ask", "Champion", "Where", "answers_of", "ingest", "problem_of", "retrain"]
 
 
+LEARNING = (__name__, "lightgbm", "onnxruntime", "skl2onnx", "sklearn.pipeline")
+"""What fitting and exporting import, whatever the estimator."""
+
+
 class Where(msgspec.Struct, frozen=True):
     """Where rows come from: the project's files, and the journal up to an observation time."""
 
@@ -124,7 +128,7 @@ class Signed(msgspec.Struct, frozen=True):
     sha256: str
 
 
-@step(cache=False)
+@step(cache=False, preload=(__name__,))
 def collect(where: Where, schema: Schema | None) -> Table:
     """Return the project's rows and the journal's labelled ones, in the order of time; freeze the schema once."""
     folder = Path(where.folder)
@@ -143,7 +147,7 @@ def ingest(where: Where, schema: Schema | None) -> Table:
     return collect(where, schema)
 
 
-@step
+@step(preload=LEARNING)
 def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
     """Choose what to train on by rolling-origin evaluation on the newest rows."""
     watched, times = Watched(problem_of(schema, ask)), event_times(rows, schema.time)
@@ -155,7 +159,7 @@ def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
     return Chosen(told, {"place": np.asarray(choice.rows), "answers": choice.answers}, watched.curves(rows))
 
 
-@step
+@step(preload=LEARNING)
 def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> bytes:
     """Fit the chosen recipe on all rows, export it, and refuse a graph that answers otherwise."""
     problem, times = problem_of(schema, ask), event_times(rows, schema.time)
@@ -171,7 +175,7 @@ def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> bytes
     return merged
 
 
-@step
+@step(preload=(__name__,))
 def judge(
     rows: pd.DataFrame, schema: Schema, answers: dict[str, NDArray[Any]], ask: Ask, champion: Champion | None
 ) -> Judged:
@@ -197,7 +201,7 @@ def judge(
     return Judged(evidence.metrics, build_gate(ask.gates)(evidence), baseline[-28:])
 
 
-@step(cache=False)
+@step(cache=False, preload=(__name__,))
 def sign(
     rows: pd.DataFrame,
     schema: Schema,

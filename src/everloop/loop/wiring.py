@@ -18,26 +18,38 @@ from everloop.loop.retraining import Ask, Champion, Where, ingest, retrain
 from everloop.loop.schemas import frozen_schema, schema_of
 from everloop.loop.watch import Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
-from everloop.pipelines import Artifact, Engine, LocalExecutor, Progress, fingerprint
+from everloop.pipelines import Artifact, Engine, IsolatedExecutor, LocalExecutor, Progress, fingerprint
+from everloop.pipelines.executors import Executor
 from everloop.rollouts import RolloutRules
 from everloop.settings import Settings, seconds
 from everloop.training import forget_modules
 from everloop.triggers import TriggerState, budget, cooldown, firing, no_rollout
 from everloop.types import as_json
 
-__all__ = ["ask_of", "build_controller", "condition", "developer", "rollout_rules"]
+__all__ = ["ask_of", "build_controller", "condition", "developer", "isolated", "rollout_rules"]
 
 Report = Callable[[Progress], None]
 
 
-def build_controller(workspace: Workspace, *, training_time: Callable[[float], float], report: Report) -> Controller:
-    """Return the controller of a project."""
+def isolated(workspace: Workspace) -> IsolatedExecutor:
+    """Return what runs each step of a retraining in a process of its own; to be closed."""
+    return IsolatedExecutor(workspace.artifacts)
+
+
+def build_controller(
+    workspace: Workspace,
+    *,
+    training_time: Callable[[float], float],
+    report: Report,
+    executor: Executor | None = None,
+) -> Controller:
+    """Return the controller of a project; without an `executor` its steps run in this process."""
     settings = workspace.settings
     build_gate(settings.gates)  # a wrong gate is told now, not after the first training
     return Controller(
         workspace,
         lambda state: _watch(workspace, state),
-        developer(workspace, report),
+        developer(workspace, report, executor or LocalExecutor(workspace.artifacts)),
         condition(settings),
         rollout_rules(settings),
         lambda: Scorer(schema_of(workspace)),
@@ -71,14 +83,12 @@ def rollout_rules(settings: Settings) -> RolloutRules:
     )
 
 
-def developer(workspace: Workspace, report: Report) -> Callable[[str, float], Developed]:
+def developer(workspace: Workspace, report: Report, executor: Executor) -> Callable[[str, float], Developed]:
     """Return what runs the retraining pipeline: the run of an id goes on where it was killed."""
 
     def develop(run: str, decided: float) -> Developed:
         forget_modules(workspace.folder)
-        engine = Engine(
-            workspace.store, workspace.artifacts, LocalExecutor(workspace.artifacts), workspace.folder, lambda: decided
-        )
+        engine = Engine(workspace.store, workspace.artifacts, executor, workspace.folder, lambda: decided)
         commit = git.describe(workspace.folder)
         champion, schema = _champion(workspace), frozen_schema(workspace)
         where = _where(workspace, decided)

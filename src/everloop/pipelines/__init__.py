@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
 from everloop.pipelines.engine import Engine, Execution, Progress, Run
+from everloop.pipelines.executors.isolated import IsolatedExecutor
 from everloop.pipelines.executors.local import LocalExecutor
 from everloop.pipelines.fingerprint import fingerprint
 from everloop.pipelines.lineage import Made, downstream, upstream
@@ -14,6 +15,7 @@ __all__ = [
     "ArtifactStore",
     "Engine",
     "Execution",
+    "IsolatedExecutor",
     "LocalExecutor",
     "Made",
     "Pipeline",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from everloop.errors import EverloopError, StepError
+from everloop.errors import CheckError, EverloopError, StepError, UsageError
 from everloop.pipelines import records
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
 from everloop.pipelines.cache import Cache, Key, complete
 from everloop.pipelines.constants import Constants
-from everloop.pipelines.executors import Executor, StepTask
-from everloop.pipelines.graph import Graph, Output, trace
+from everloop.pipelines.executors import Executor, RemoteError, StepResult, StepTask
+from everloop.pipelines.graph import Graph, Node, Output, trace
 from everloop.pipelines.records import Finished
 from everloop.pipelines.step import Pipeline
 from everloop.store import Store
@@ -64,11 +66,20 @@ class Engine:
     """Runs pipelines against one store; several engines, also in several processes, may share it."""
 
     def __init__(
-        self, store: Store, artifacts: ArtifactStore, executor: Executor, root: Path, clock: Callable[[], float]
+        self,
+        store: Store,
+        artifacts: ArtifactStore,
+        executor: Executor,
+        root: Path,
+        clock: Callable[[], float],
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`root` is the project's folder, whose modules the cache follows; `clock` gives the event time of rows."""
+        """`root` is the project's folder, whose modules the cache follows; `clock` gives the event time of rows.
+
+        `pause` waits so many seconds before a step is tried again.
+        """
         self._store, self._artifacts, self._executor = store, artifacts, executor
-        self._root, self._clock = root, clock
+        self._root, self._clock, self._pause = root, clock, pause
 
     def run(
         self,
@@ -88,9 +99,8 @@ class Engine:
         wrong.
         """
         graph = trace(pipeline, arguments)
-        order = graph.order()
         constants = Constants(self._artifacts)
-        calls = [(node, *constants.of_node(node)) for node in order]
+        calls = [_Call(node, *constants.of_node(node)) for node in graph.order()]
         parameters = constants.of_run(pipeline, pipeline.bind(dict(arguments)))
         id = run_id or new_id(self._clock())
         why = {"event": event, "decision": decision, "commit": commit}
@@ -99,13 +109,7 @@ class Engine:
         if before is not None:
             with self._store.read() as connection:
                 attempt.kept = records.finished_in_run(connection, id)
-        tell = on_progress or (lambda _: None)
-        for index, (node, small, stored) in enumerate(calls, 1):
-            inputs = {name: attempt.made[s.node].outputs[s.name] for name, s in node.sources.items()}
-            task = StepTask(node.name, node.step, small, {**stored, **inputs})
-            tell(Progress(node.name, "running", index, len(order)))
-            attempt.made[node.name] = done = self._execute(task, attempt)
-            tell(Progress(node.name, done.status, index, len(order)))
+        self._work_off(calls, attempt, on_progress or (lambda _: None))
         if before != "finished":
             with self._store.begin() as connection:
                 records.finish_run(connection, id, self._clock())
@@ -116,7 +120,39 @@ class Engine:
         with self._store.begin() as connection:
             return records.start_run(connection, {**row, "started": self._clock()})
 
-    def _execute(self, task: StepTask, attempt: _Attempt) -> Execution:
+    def _work_off(self, calls: list[_Call], attempt: _Attempt, on_progress: Callable[[Progress], None]) -> None:
+        """Bring every node to its outputs: each as soon as what it needs is there and the executor has room."""
+        waiting, running = list(calls), list[_Running]()
+        place = {call.node.name: index for index, call in enumerate(calls, 1)}
+
+        def tell(name: str, status: Literal["running", "ran", "cached", "kept"]) -> None:
+            on_progress(Progress(name, status, place[name], len(calls)))
+
+        while waiting or running:
+            for call in [c for c in waiting if all(s.node in attempt.made for s in c.node.sources.values())]:
+                if len(running) >= self._executor.slots:
+                    break
+                waiting.remove(call)
+                name = call.node.name
+                inputs = {name: attempt.made[s.node].outputs[s.name] for name, s in call.node.sources.items()}
+                task = StepTask(name, call.node.step, call.parameters, {**call.stored, **inputs})
+                begun = self._begin(task, attempt)
+                tell(name, "running")
+                if isinstance(begun, Execution):
+                    attempt.made[name] = begun
+                    tell(name, begun.status)
+                else:
+                    running.append(begun)
+            for one in _next_of(running):
+                running.remove(one)
+                if isinstance(came := self._settle(one, attempt, running), Execution):
+                    attempt.made[one.task.name] = came
+                    tell(one.task.name, "ran")
+                else:
+                    running.append(came)
+
+    def _begin(self, task: StepTask, attempt: _Attempt) -> Execution | _Running:
+        """Return what is kept or cached of a step, else begin it."""
         key = attempt.cache.key(task)
         kept = attempt.kept.get(task.name)
         if kept and (kept.key == key.hash or attempt.finished) and complete(kept.outputs, task.step, self._artifacts):
@@ -125,22 +161,41 @@ class Engine:
             with self._store.begin() as connection:
                 id = records.take_over(connection, attempt.run, task.name, found, key.parts, task.inputs, self._clock())
             return Execution(id, task.name, key.hash, "cached", found.outputs)
-        return self._run_step(task, attempt.run, key)
+        return self._submit(task, attempt.run, key)
 
-    def _run_step(self, task: StepTask, run: str, key: Key) -> Execution:
+    def _submit(self, task: StepTask, run: str, key: Key, tries: int = 1) -> _Running:
         with self._store.begin() as connection:
             id = records.start_step(connection, run, task.name, key.hash, key.parts, task.inputs, self._clock())
-        future = self._executor.submit(task)
-        if error := future.exception():
-            reason = str(error) if isinstance(error, EverloopError) else f"{type(error).__name__}: {error}"
+        return _Running(task, key, id, self._executor.submit(task), tries)
+
+    def _settle(self, one: _Running, attempt: _Attempt, others: list[_Running]) -> Execution | _Running:
+        """Store what a step came to; one that failed is begun again, or ends the run once the others are done."""
+        if error := one.future.exception():
+            again = one.tries <= one.task.step.retries and not isinstance(error, UsageError | CheckError)
+            reason = (
+                str(error) if isinstance(error, EverloopError | RemoteError) else f"{type(error).__name__}: {error}"
+            )
             log = "".join("".join(traceback.format_exception(error)).splitlines(keepends=True)[-_LOG_LINES:])
             with self._store.begin() as connection:
-                records.fail_step(connection, run, id, reason, log, self._clock())
-            raise StepError(task.name, reason, run) from error
-        outputs = dict(future.result().outputs)
+                records.fail_step(connection, attempt.run, one.id, reason, log, self._clock(), again=again)
+            if again:
+                self._pause(one.task.step.backoff * 2 ** (one.tries - 1))
+                return self._submit(one.task, attempt.run, one.key, one.tries + 1)
+            self._finish_others(others)
+            raise StepError(one.task.name, reason, attempt.run) from error
+        return self._finish(one)
+
+    def _finish(self, one: _Running) -> Execution:
+        outputs = dict(one.future.result().outputs)
         with self._store.begin() as connection:
-            records.finish_step(connection, id, outputs, self._clock())
-        return Execution(id, task.name, key.hash, "ran", outputs)
+            records.finish_step(connection, one.id, outputs, self._clock())
+        return Execution(one.id, one.task.name, one.key.hash, "ran", outputs)
+
+    def _finish_others(self, others: list[_Running]) -> None:
+        """Keep what steps that ran beside a failed one give: the next attempt goes on from there."""
+        for other in others:
+            if other.future.exception() is None:
+                self._finish(other)
 
     def _finished(self, graph: Graph, attempt: _Attempt) -> Run:
         nodes = {node.name: node for node in graph.nodes}
@@ -151,6 +206,31 @@ class Engine:
                 value = self._artifacts.get(artifacts[name], nodes[value.node].step.outputs[value.name])
             values[name] = value
         return Run(attempt.run, values, artifacts, list(attempt.made.values()))
+
+
+def _next_of(running: list[_Running]) -> list[_Running]:
+    """Return those that are done, once there is one."""
+    if running:
+        wait([one.future for one in running], return_when=FIRST_COMPLETED)
+    return [one for one in running if one.future.done()]
+
+
+class _Call(NamedTuple):
+    """A node with its constants: small ones as JSON, others as stored artifacts."""
+
+    node: Node
+    parameters: dict[str, bytes]
+    stored: dict[str, Artifact]
+
+
+class _Running(NamedTuple):
+    """A step under way: its execution's id, and the how-manieth try it is."""
+
+    task: StepTask
+    key: Key
+    id: int
+    future: Future[StepResult]
+    tries: int
 
 
 class _Attempt:

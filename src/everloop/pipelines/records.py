@@ -87,12 +87,18 @@ def finish_step(connection: Connection, execution: int, outputs: Mapping[str, Ar
     _link(connection, execution, "output", outputs, time)
 
 
-def fail_step(connection: Connection, run: str, execution: int, reason: str, log: str, time: float) -> None:
-    """Mark an execution and its run as failed."""
-    for table, id, error in ((store.execution, execution, log), (store.run, run, reason)):
+def fail_step(
+    connection: Connection, run: str, execution: int, reason: str, log: str, time: float, *, again: bool = False
+) -> None:
+    """Mark an execution as failed and, unless it is tried `again`, its run."""
+    failed = (
+        [(store.execution, execution, log)] if again else [(store.execution, execution, log), (store.run, run, reason)]
+    )
+    for table, id, error in failed:
         values = {"status": "failed", "finished": time, "error": error}
         connection.execute(table.update().where(table.c.id == id).values(**values))
-    _tell(connection, run, time)
+    if not again:
+        _tell(connection, run, time)
 
 
 def take_over(

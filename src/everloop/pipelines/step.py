@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from everloop.errors import UsageError
+from everloop.settings import seconds
 
 __all__ = ["RETURN", "Pipeline", "Recorder", "Step", "fields_of", "pipeline", "recording", "step"]
 
@@ -44,12 +45,26 @@ def recording(recorder: Recorder) -> Iterator[None]:
 class Step(Generic[P, R]):
     """A function that a pipeline runs as one node; its arguments and its result are artifacts.
 
-    `cache=False` marks a step that looks at the world outside: another run never takes over its result.
+    `cache=False` marks a step that looks at the world outside: another run never takes over its result. One that fails
+    is tried `retries` times more, the first time after `backoff`, then after twice as long each time. It may take
+    `timeout` at most (durations such as "90s"; held where steps have processes of their own). `preload` names modules
+    that such processes share with the next ones instead of importing them each time.
     """
 
-    def __init__(self, function: Callable[P, R], *, cache: bool = True) -> None:
-        self.function, self.cache = function, cache
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        cache: bool = True,
+        retries: int = 0,
+        backoff: str = "1s",
+        timeout: str | None = None,
+        preload: tuple[str, ...] = (),
+    ) -> None:
+        self.function, self.cache, self.retries, self.preload = function, cache, retries, preload
         self.name = function.__name__
+        self.backoff = _seconds(self.name, "backoff", backoff)
+        self.timeout = None if timeout is None else _seconds(self.name, "timeout", timeout)
         self.signature = inspect.signature(function)
         functools.update_wrapper(self, function)
         _refuse_hidden_inputs(self)
@@ -100,10 +115,17 @@ class Pipeline(Generic[P, R]):
 @overload
 def step(function: Callable[P, R], /) -> Step[P, R]: ...
 @overload
-def step(*, cache: bool = True) -> Callable[[Callable[P, R]], Step[P, R]]: ...
-def step(function: Callable[P, R] | None = None, /, *, cache: bool = True) -> Any:
+def step(
+    *,
+    cache: bool = True,
+    retries: int = 0,
+    backoff: str = "1s",
+    timeout: str | None = None,
+    preload: tuple[str, ...] = (),
+) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+def step(function: Callable[P, R] | None = None, /, **options: Any) -> Any:
     """Make a step of a function."""
-    return Step(function, cache=cache) if function else lambda f: Step(f, cache=cache)
+    return Step(function, **options) if function else lambda f: Step(f, **options)
 
 
 def pipeline(function: Callable[P, R], /) -> Pipeline[P, R]:
@@ -117,6 +139,13 @@ def fields_of(annotation: Any) -> dict[str, Any]:
         hints = typing.get_type_hints(annotation)
         return {name: hints.get(name, Any) for name in annotation._fields}
     return {}
+
+
+def _seconds(step: str, option: str, text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise UsageError(f"step {step!r}, {option}: {error}") from None
 
 
 def _refuse_hidden_inputs(step: Step[..., Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from everloop.pipelines.artifacts import Artifact
 from everloop.pipelines.step import Step
 
-__all__ = ["Executor", "StepResult", "StepTask"]
+__all__ = ["Executor", "RemoteError", "StepResult", "StepTask"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,17 @@ class StepResult:
     outputs: Mapping[str, Artifact]
 
 
+class RemoteError(Exception):
+    """An error of a step that ran elsewhere: the name of its class, and its text."""
+
+
 class Executor(Protocol):
-    """Executes one step, here or elsewhere; the future carries the step's own error."""
+    """Executes steps, here or elsewhere, at most `slots` at a time; a future carries the step's own error."""
+
+    slots: int
 
     def submit(self, task: StepTask) -> Future[StepResult]:
         """Begin a step and return its future result."""
+
+    def close(self) -> None:
+        """End what still runs."""

@@ -1,0 +1,3 @@
+from everloop.pipelines.executors.forkserver import main
+
+main()

@@ -1,0 +1,181 @@
+"""The process from which steps are forked: `python -m everloop.pipelines.executors SOCKET`.
+
+It starts no thread and runs nothing itself, so each fork begins clean; modules that steps ask for it imports once, and
+they are paid for all that follow. On the socket it takes a step's number and modules together with its channel and its
+log file, and tells each fork's process id and exit status. It ends, and its forks with it, when the other end is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from typing import Any
+
+import msgspec
+
+from everloop.errors import EverloopError
+from everloop.pipelines.artifacts import Artifact, ArtifactStore
+from everloop.pipelines.executors import StepTask
+from everloop.pipelines.executors.running import run_task
+from everloop.pipelines.step import Step
+
+__all__ = ["NEWS", "Birth", "Failure", "Order", "Reply", "main", "receive", "send"]
+
+NEWS = struct.Struct("<QBq")
+"""A step's number; 0 and the process id of its fork, or 1 and its wait status."""
+_LENGTH = struct.Struct("<Q")
+_LARGEST = 65_536
+_PR_SET_PDEATHSIG = 1
+
+
+class Birth(msgspec.Struct):
+    """What comes with a channel and a log: the number of the fork, and modules to import before."""
+
+    number: int
+    preload: tuple[str, ...]
+
+
+class Order(msgspec.Struct):
+    """What a fork is to run: a step by "module:name", where modules lie, and its arguments."""
+
+    name: str
+    step: str
+    paths: list[str]
+    folder: str
+    artifacts: str
+    parameters: dict[str, bytes]
+    inputs: dict[str, Artifact]
+
+
+class Failure(msgspec.Struct):
+    """A step's own error: the name of its class among ours or its own, its text, and where it was raised."""
+
+    kind: str
+    ours: bool
+    text: str
+    trace: str
+
+
+class Reply(msgspec.Struct):
+    """The stored outputs of a step, or its failure."""
+
+    outputs: dict[str, Artifact] = {}
+    failure: Failure | None = None
+
+
+def send(channel: socket.socket, message: msgspec.Struct) -> None:
+    """Send one message with its length before it."""
+    data = msgspec.msgpack.encode(message)
+    channel.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive(channel: socket.socket, kind: type[Any]) -> Any:
+    """Return the next message; raises `EOFError` where the other end is gone before it is whole."""
+    return msgspec.msgpack.decode(_exactly(channel, _LENGTH.unpack(_exactly(channel, _LENGTH.size))[0]), type=kind)
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = channel.recv(min(size - len(data), 1 << 20))
+        if not piece:
+            raise EOFError
+        data += piece
+    return bytes(data)
+
+
+def _serve(control: socket.socket) -> None:
+    """Fork a process for each order until the other end is gone."""
+    wake, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to answer
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    forks: dict[int, int] = {}
+    while True:
+        ready, _, _ = select.select([control.fileno(), wake], [], [])
+        if wake in ready:
+            os.read(wake, 4096)
+            _reap(control, forks)
+        if control.fileno() in ready:
+            message, descriptors, _, _ = socket.recv_fds(control, _LARGEST, 2)
+            if not message:
+                break
+            birth = msgspec.msgpack.decode(message, type=Birth)
+            for module in birth.preload:
+                with contextlib.suppress(Exception):  # who needs it says what is wrong with it
+                    importlib.import_module(module)
+                gc.freeze()  # what is imported by now stays: a fork need not copy it to look at it
+            process = os.fork()
+            if process == 0:
+                os._exit(_fork(control, *descriptors))
+            forks[process] = birth.number
+            for descriptor in descriptors:
+                os.close(descriptor)
+            control.send(NEWS.pack(forks[process], 0, process))
+    for process in forks:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _reap(control: socket.socket, forks: dict[int, int]) -> None:
+    while forks:
+        process, status = os.waitpid(-1, os.WNOHANG)
+        if not process:
+            return
+        with contextlib.suppress(OSError):
+            control.send(NEWS.pack(forks.pop(process), 1, status))
+
+
+def _fork(control: socket.socket, channel: int, log: int) -> int:
+    control.close()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    with socket.socket(fileno=channel) as connection:
+        try:
+            order = receive(connection, Order)
+            reply = _run(order)
+        except BaseException as error:
+            reply = Reply(failure=_failure(error))
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        send(connection, reply)
+    return 0
+
+
+def _run(order: Order) -> Reply:
+    sys.path[:] = order.paths
+    os.chdir(order.folder)
+    module, _, name = order.step.partition(":")
+    step: Any = importlib.import_module(module)
+    for part in name.split("."):
+        step = getattr(step, part)
+    assert isinstance(step, Step)
+    task = StepTask(order.name, step, order.parameters, order.inputs)
+    return Reply(dict(run_task(task, ArtifactStore(order.artifacts)).outputs))
+
+
+def _failure(error: BaseException) -> Failure:
+    trace = "".join(traceback.format_exception(error))
+    ours = isinstance(error, EverloopError) and type(error).__module__ == "everloop.errors"
+    kind = type(error).__name__
+    return Failure(kind, ours, str(error), trace)
+
+
+def main() -> None:
+    """Fork until nobody asks any more."""
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        _serve(control)

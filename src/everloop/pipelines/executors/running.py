@@ -1,0 +1,40 @@
+"""What every executor does with a step where it runs: decode its arguments, call it, store its outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from everloop.pipelines.artifacts import Artifact, ArtifactStore
+from everloop.pipelines.executors import StepResult, StepTask
+from everloop.pipelines.formats import UnserialisableError, decode
+from everloop.pipelines.step import RETURN, Step
+
+__all__ = ["run_task"]
+
+
+def run_task(task: StepTask, artifacts: ArtifactStore) -> StepResult:
+    """Return a step's stored outputs; raises the step's own error, or UnserialisableError for a wrong result."""
+    hints = task.step.hints
+    arguments = {name: decode("json", data, hints.get(name)) for name, data in task.parameters.items()}
+    arguments |= {name: artifacts.get(artifact, hints.get(name)) for name, artifact in task.inputs.items()}
+    returned = task.step.function(**arguments)
+    outputs = {name: _store(name, value, task.step, artifacts) for name, value in _named(returned, task.step)}
+    return StepResult(outputs)
+
+
+def _store(name: str, value: Any, step: Step[..., Any], artifacts: ArtifactStore) -> Artifact:
+    try:
+        return artifacts.put(value, step.outputs[name])
+    except UnserialisableError as error:
+        what = "its result" if name == RETURN else f"its output {name!r}"
+        raise UnserialisableError(f"{what} is {error}") from error
+
+
+def _named(returned: Any, step: Step[..., Any]) -> list[tuple[str, Any]]:
+    names = list(step.outputs)
+    if names == [RETURN]:
+        return [(RETURN, returned)]
+    if type(returned) is not step.hints["return"]:
+        given, expected = type(returned).__name__, step.hints["return"].__name__
+        raise UnserialisableError(f"its result is a {given} and no {expected}: correct its annotation")
+    return list(zip(names, returned, strict=True))
