@@ -183,7 +183,9 @@ def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) 
         return json.loads(out)
 
     assert told("data", "add", str(rows))["rows"] == 480
-    assert told("run")["champion"] == "v1"
+    first = told("run", "--explain-cache")
+    assert first["champion"] == "v1"
+    assert {one["step"]: one["why"] for one in first["cache"]}["train"] == "it was never computed before"
     (tmp_path / "mine" / "helper.py").write_text("# not committed yet")
     code, _, err = run("run", "--reason", "again", "--project", place)
     assert code == 0

@@ -10,10 +10,10 @@ from typing import Any
 __all__ = ["carry_out"]
 
 
-def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool) -> None:
-    """Ask, show what happens meanwhile, and print what came of it."""
+def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool, explain_cache: bool = False) -> None:
+    """Ask, show what happens meanwhile, and print what came of it; with `explain_cache` why each step was computed."""
     from everloop import git
-    from everloop.cli.output import Bar, show_json
+    from everloop.cli.output import Bar, show_json, show_table
     from everloop.loop.asking import ask
     from everloop.loop.commands import RETRAIN
     from everloop.loop.tracking import tracked
@@ -31,10 +31,25 @@ def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool) -> No
             lambda line: bar.line(f"{line.kind:<9} {line.text}"),
             lambda step: bar.part(step.step),
         )
+    if explain_cache:
+        outcome["cache"] = _steps(project, outcome["decision"])
     if json:
         show_json(outcome)
     else:
+        if explain_cache:
+            show_table("Steps", outcome["cache"])
         print(f"{outcome['decision']}: {_told(outcome)}")
+
+
+def _steps(project: Path, decision: str) -> list[dict[str, Any]]:
+    """Return what the cache had of each step of a decision's run, and why not."""
+    import msgspec
+
+    from everloop.loop.trail import cache_of
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace:
+        return [msgspec.to_builtins(one) for one in cache_of(workspace, decision)]
 
 
 def _told(outcome: Mapping[str, Any]) -> str:

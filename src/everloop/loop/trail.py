@@ -15,9 +15,11 @@ from everloop.loop.dataset import repository
 from everloop.loop.lease import holder
 from everloop.loop.plans import current_plan
 from everloop.loop.workspace import Workspace
+from everloop.pipelines import Explained, explain
+from everloop.tracking.record import DATA_RUN
 from everloop.types import show_time
 
-__all__ = ["Shown", "listing", "show", "status"]
+__all__ = ["Shown", "cache_of", "listing", "show", "status"]
 
 _TABLES = {
     "decision": store.decision,
@@ -71,6 +73,12 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "controller": holder(workspace.path(workspace.settings.storage.lease)),
         "counts": counts,
     }
+
+
+def cache_of(workspace: Workspace, decision: str) -> list[Explained]:
+    """Return, of each step of a decision's run, whether the cache had it, and which part of its key changed."""
+    (row,) = workspace.store.rows(sa.select(store.decision.c.run).where(store.decision.c.id == decision))
+    return [one for run in (f"{row['run']}{DATA_RUN}", row["run"]) for one in explain(workspace.store, run)]
 
 
 def show(workspace: Workspace, id: str) -> Shown:

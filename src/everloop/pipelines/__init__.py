@@ -6,6 +6,7 @@ from everloop.pipelines.artifacts import Artifact, ArtifactStore
 from everloop.pipelines.engine import Engine, Execution, Progress, Run
 from everloop.pipelines.executors.isolated import IsolatedExecutor
 from everloop.pipelines.executors.local import LocalExecutor
+from everloop.pipelines.explained import Explained, explain
 from everloop.pipelines.fingerprint import fingerprint
 from everloop.pipelines.lineage import Made, downstream, upstream
 from everloop.pipelines.step import Pipeline, Step, pipeline, step
@@ -15,6 +16,7 @@ __all__ = [
     "ArtifactStore",
     "Engine",
     "Execution",
+    "Explained",
     "IsolatedExecutor",
     "LocalExecutor",
     "Made",
@@ -23,6 +25,7 @@ __all__ = [
     "Run",
     "Step",
     "downstream",
+    "explain",
     "fingerprint",
     "pipeline",
     "step",
