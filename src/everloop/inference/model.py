@@ -46,7 +46,7 @@ class Model:
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return one array an output column; scalar columns have shape (rows,)."""
-        feeds = {name: inputs[name].reshape(-1, 1) if inputs[name].ndim == 1 else inputs[name] for name in self._inputs}
+        feeds = {name: inputs[name][:, None] if inputs[name].ndim == 1 else inputs[name] for name in self._inputs}
         found = self._runtime.predict(feeds)
         return {name: _flat(found[name]) for name in self._outputs}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from everloop.types import Column
 __all__ = ["columns_from_lists", "unknown_categories"]
 
 Array = NDArray[Any]
+_FLOAT_ONLY = {float}
 
 
 def columns_from_lists(columns: Sequence[Column], values: Mapping[str, list[Any]]) -> dict[str, Array]:
@@ -42,14 +44,14 @@ def columns_from_lists(columns: Sequence[Column], values: Mapping[str, list[Any]
 
 def _plain_numbers(columns: Sequence[Column], values: Mapping[str, list[Any]]) -> dict[str, Array] | None:
     """Return the usual case, floats of equal length in every column, by one conversion; None for all else."""
-    lists = [values[c.name] for c in columns if c.dtype == "float64" and c.name in values]
-    if len(lists) < len(columns) or len({len(given) for given in lists}) != 1:
+    names = [c.name for c in columns if c.dtype == "float64"]
+    lists = [values[name] for name in names if name in values]
+    if len(lists) < len(columns) or len(set(map(len, lists))) != 1:
         return None
-    for given in lists:
-        for value in given:
-            if type(value) is not float:
-                return None
-    return dict(zip([c.name for c in columns], np.array(lists, dtype=np.float64), strict=True))
+    flat = list(chain.from_iterable(lists))
+    if set(map(type, flat)) != _FLOAT_ONLY:
+        return None
+    return dict(zip(names, np.array(flat, dtype=np.float64).reshape(len(names), -1), strict=True))
 
 
 def unknown_categories(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, list[Any]]:
