@@ -51,6 +51,7 @@ def test_every_part_of_a_key_is_told() -> None:
     }  # fmt: skip
     assert changed(before, after) == [
         "step a:f is now a:g", "code of a changed", "code of gone is gone", "code of helper is new",
-        "parameter ask differs in seed", "parameter n changed", "version of numpy is 2.2, was 2.1", "input rows changed",
+        "parameter ask differs in seed", "parameter n changed", "version of numpy is 2.2, was 2.1",
+        "input rows changed",
     ]  # fmt: skip
     assert changed(before, before) == []
