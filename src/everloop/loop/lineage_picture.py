@@ -26,11 +26,9 @@ def picture(found: Lineage, format: str) -> bytes:
     axes.axis("off")
     places: dict[str, tuple[float, float]] = {}
     for depth, column in enumerate(columns):
-        for y, id in enumerate(column):
-            places[id] = (
-                float(-depth if found.direction == "up" else depth),
-                tallest / (len(column) + 1) * (len(column) - y),
-            )
+        across = float(-depth if found.direction == "up" else depth)
+        for place, id in enumerate(column):
+            places[id] = (across, tallest / (len(column) + 1) * (len(column) - place))
     for edge in found.edges:
         _arrow(axes, places[edge.source], places[edge.target])
     for id, (x, y) in places.items():
