@@ -19,7 +19,7 @@ import typer.main
 
 import everloop
 from everloop.cli import app
-from everloop.serving.protocol import decode_feedback, decode_infer
+from everloop.serving.protocol import decode_explain, decode_feedback, decode_infer
 from everloop.settings import Section, Settings, parse
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +68,8 @@ def test_a_project_file_in_the_docs_is_one(page: str, text: str) -> None:
 @pytest.mark.parametrize(("page", "text"), blocks("json"))
 def test_a_request_in_the_docs_is_one(page: str, text: str) -> None:
     body = json.loads(text)
-    assert decode_infer(text.encode()) if "inputs" in body else decode_feedback(text.encode()), page
+    decode = decode_infer if "inputs" in body else decode_explain if "prediction_id" in body else decode_feedback
+    assert decode(text.encode()), page
 
 
 def sections(struct: type[msgspec.Struct], name: str) -> dict[str, dict[str, Any]]:

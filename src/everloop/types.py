@@ -12,6 +12,7 @@ __all__ = [
     "Column",
     "Decision",
     "Event",
+    "Explanation",
     "Feedback",
     "Json",
     "Plan",
@@ -101,6 +102,14 @@ class Feedback(msgspec.Struct, frozen=True, omit_defaults=True):
     value: float | str | int | bool
     time: float
     row: int = 0
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why `version` answered as it did: one entry a row (base, values, errors, answer, method), and what was asked."""
+
+    version: str
+    rows: list[dict[str, Json]]
+    asked: dict[str, Json]
 
 
 class Signal(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -11,12 +12,14 @@ from typing import Any
 
 import httpx
 import msgspec
+import numpy as np
 from onnx import TensorProto, checker, helper
 
 from everloop import bundles
 from everloop.bundles import Manifest, SigningKey
 from everloop.journal import Reader, TickWriter, Writer
 from everloop.serving.clock import Clock, event_clock
+from everloop.serving.explain import Explainer
 from everloop.serving.limits import Limits
 from everloop.serving.metrics import Metrics
 from everloop.serving.models import ModelLoader
@@ -101,7 +104,22 @@ def write_bundle(
         "created": 1.0,
         "files": {},
     }
-    bundles.write(folder, Manifest(**{**values, **fields}), {"model.onnx": graph}, key)
+    bundles.write(
+        folder, Manifest(**{**values, **fields}), {"model.onnx": graph, "reference.npz": reference(inputs)}, key
+    )
+
+
+def reference(columns: Sequence[Column]) -> bytes:
+    """Return twelve rows as a bundle keeps them."""
+    usual: dict[str, list[Any]] = {
+        "float64": [n / 4 for n in range(12)],
+        "int64": list(range(12)),
+        "bool": [True, False] * 6,
+        "string": ["Bonn"] * 12,
+    }
+    out = io.BytesIO()
+    np.savez(out, allow_pickle=False, **{f"input:{c.name}": np.array(usual[c.dtype]) for c in columns})
+    return out.getvalue()
 
 
 def rides_graph(offset: float, names: Sequence[str] = ("hour", "temp", "hum")) -> bytes:
@@ -170,9 +188,11 @@ async def open_plane(
 ) -> AsyncIterator[Plane]:
     writer = Writer(site.journal)
     journal = TickWriter(writer)
+    explainer = Explainer(site.keys, site.journal, 30.0)
     try:
-        yield Plane(ModelLoader(site.folder, site.keys), journal, clock, metrics or Metrics(), limits)
+        yield Plane(ModelLoader(site.folder, site.keys), journal, clock, metrics or Metrics(), limits, explainer)
     finally:
+        await explainer.close()
         await journal.close()
 
 

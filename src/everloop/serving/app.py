@@ -19,6 +19,7 @@ from everloop.errors import EverloopError, UsageError
 from everloop.journal import TickWriter, Writer
 from everloop.serving.batching import Batching
 from everloop.serving.clock import ClockName, event_clock, wall_clock
+from everloop.serving.explain import Explainer
 from everloop.serving.http import HttpApp
 from everloop.serving.limits import Limits
 from everloop.serving.metrics import Metrics
@@ -90,7 +91,8 @@ def build(options: ServeOptions, writer: Writer, worker: int = 0, counts: Path |
     journal = TickWriter(writer)
     loader = ModelLoader(options.root, options.keys, options.threads, options.batching)
     limits = Limits(options.max_requests, options.timeout)
-    plane = Plane(loader, journal, _CLOCKS[options.clock], metrics, limits)
+    explainer = Explainer(options.keys, options.journal, options.timeout)
+    plane = Plane(loader, journal, _CLOCKS[options.clock], metrics, limits, explainer)
     watch = PlanWatch(plane, PlanFile(options.plan), metrics)
     repository = Repository(plane, watch)
 
@@ -98,7 +100,7 @@ def build(options: ServeOptions, writer: Writer, worker: int = 0, counts: Path |
         return {
             "name": "everloop",
             "version": metadata.version("everloop"),
-            "extensions": ["binary_tensor_data", "model_repository", "feedback", "plan", "journal"],
+            "extensions": ["binary_tensor_data", "model_repository", "explain", "feedback", "plan", "journal"],
             "plan_generation": plane.plan.generation if plane.plan else None,
             "plan_error": watch.error,
             "workers": options.workers,
@@ -116,6 +118,7 @@ def build(options: ServeOptions, writer: Writer, worker: int = 0, counts: Path |
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+            await explainer.close()
             await journal.close()
 
     return HttpApp(plane, repository, metrics, status, lifespan, options.max_body, options.token)

@@ -2,7 +2,7 @@
 
 GET   /v2   /v2/health/live   /v2/health/ready   /metrics
 GET   /v2/models/{model}   /v2/models/{model}/ready           and the same under .../versions/{version}
-POST  /v2/models/{model}/infer                                and the same under .../versions/{version}
+POST  /v2/models/{model}/infer   /v2/models/{model}/explain   and the same under .../versions/{version}
 POST  /v2/models/{model}/feedback                             changes state: may need a token
 POST  /v2/repository/index   /v2/repository/models/{model}/load   .../unload                       likewise
 GET   /openapi.json
@@ -22,7 +22,7 @@ from everloop.serving.body import DisconnectedError, Message, Receive, discard, 
 from everloop.serving.metrics import Metrics
 from everloop.serving.openapi import document
 from everloop.serving.plane import Context, Plane
-from everloop.serving.protocol import decode_feedback, decode_repository, encode
+from everloop.serving.protocol import decode_explain, decode_feedback, decode_repository, encode
 from everloop.serving.repository import Repository
 
 __all__ = ["HttpApp"]
@@ -109,6 +109,8 @@ class HttpApp:
             raise MethodError(method, target, path)
         if target.part == "infer":
             return await self._infer(target, scope["headers"], receive)
+        if target.part == "explain":
+            return await self._explain(target, scope["headers"], receive)
         if target.part == "feedback":
             return await self._feedback(target, scope["headers"], receive)
         if target.method == "POST":
@@ -124,6 +126,10 @@ class HttpApp:
             content, length = encode_body(response, binary)
             return Reply(200, content, [_BINARY, _length(content), (LENGTH_HEADER.encode(), b"%d" % length)])
         return _json(200, encode(response))
+
+    async def _explain(self, target: Target, headers: Headers, receive: Receive) -> Reply:
+        body = await read_body(receive, _reader(headers)("content-length"), self._max_body)
+        return _json(200, encode(await self._plane.explain(decode_explain(body), target.model, target.version)))
 
     async def _feedback(self, target: Target, headers: Headers, receive: Receive) -> Reply:
         header = _reader(headers)
@@ -195,6 +201,10 @@ def _target(path: str) -> Target:
             return Target("POST", "infer", model)
         case ["", "v2", "models", model, "versions", version, "infer"]:
             return Target("POST", "infer", model, version)
+        case ["", "v2", "models", model, "explain"]:
+            return Target("POST", "explain", model)
+        case ["", "v2", "models", model, "versions", version, "explain"]:
+            return Target("POST", "explain", model, version)
         case ["", "v2", "models", model, "feedback"]:
             return Target("POST", "feedback", model)
         case ["", "v2", "models", model]:

@@ -82,6 +82,10 @@ class LoadedModel:
         except TimeoutError:
             raise too_late(seconds) from None
 
+    def read(self, tensors: Sequence[Tensor]) -> dict[str, list[Any]]:
+        """Return the values of a request by column; raises `RequestError` naming what is wrong."""
+        return self._reader.read(tensors)
+
     def check_outputs(self, wanted: Sequence[RequestedOutput]) -> None:
         """Raise `RequestError` for an output that the model does not have."""
         for output in wanted:
@@ -119,6 +123,10 @@ class ModelLoader:
             if model.manifest.name != plan.model:
                 raise BundleError(f"the bundle of {model.version} holds {model.manifest.name!r}, not {plan.model!r}")
         return models
+
+    def places(self, plan: Plan) -> dict[str, str]:
+        """Return the folder of each version's bundle."""
+        return {v.version: str((self._root / v.bundle.removeprefix("file://")).resolve()) for v in plan.variants}
 
     def _load(self, version: str, bundle: str) -> LoadedModel:
         model = Model.load(self._root / bundle.removeprefix("file://"), trusted(self._keys), self._threads)

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from everloop.serving.protocol import (
+    ExplainRequest,
+    ExplainResponse,
     FeedbackBatch,
     FeedbackItem,
     InferRequest,
@@ -29,6 +31,8 @@ def document() -> dict[str, Any]:
     kinds = (
         InferRequest,
         InferResponse,
+        ExplainRequest,
+        ExplainResponse,
         ModelMetadata,
         FeedbackItem,
         FeedbackBatch,
@@ -68,6 +72,12 @@ def _models(path: str, where: list[dict[str, Any]]) -> dict[str, Any]:
             "A prediction, journalled before it leaves.", _ref("InferResponse"), where,
             (400, 404, 413, 503, 504), _ref("InferRequest"),
         )},
+    }  # fmt: skip
+    found[f"{path}/explain"] = {
+        "post": _operation(
+            "Why an answer is what it is: Shapley values.", _ref("ExplainResponse"), where,
+            (400, 404, 413, 503, 504), _ref("ExplainRequest"),
+        )
     }  # fmt: skip
     if len(where) == 1:
         labels = {"anyOf": [_ref("FeedbackBatch"), _ref("FeedbackItem")]}

@@ -8,17 +8,27 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from everloop.errors import JournalError, NotFoundError, RequestError, SystemError_
 from everloop.serving.clock import Clock
+from everloop.serving.explain import Explainer
+from everloop.serving.explainer import Order
 from everloop.serving.limits import Limits, too_late
 from everloop.serving.metrics import Metrics, VersionMetrics
 from everloop.serving.models import Answer, LoadedModel, ModelLoader
-from everloop.serving.protocol import FeedbackItem, InferRequest, InferResponse, ModelMetadata, tensor_metadata
+from everloop.serving.protocol import (
+    ExplainRequest,
+    ExplainResponse,
+    FeedbackItem,
+    InferRequest,
+    InferResponse,
+    ModelMetadata,
+    tensor_metadata,
+)
 from everloop.serving.router import Route, Router
 from everloop.serving.sticky import StickyKey
 from everloop.types import Feedback, Plan, Prediction, new_id
@@ -27,6 +37,7 @@ __all__ = ["VERSION_HEADER", "Context", "Journal", "Plane"]
 
 VERSION_HEADER = "x-everloop-version"
 """Names the version that shall answer, for a test or a comparison; it must take part in the plan."""
+MOST_EXPLAINED = 100
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 _encode = msgspec.json.Encoder().encode
 
@@ -66,11 +77,13 @@ class Plane:
         clock: Clock,
         metrics: Metrics,
         limits: Limits | None = None,
+        explainer: Explainer | None = None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._loader, self._journal, self._clock, self._metrics = loader, journal, clock, metrics
         self._timer = timer
         self._serving: _Serving | None = None
+        self._explainer = explainer
         self._limits, self._under_way = limits or Limits(), 0
         self.unloaded = False
         """No request is answered while this is set."""
@@ -123,6 +136,25 @@ class Plane:
                 raise outcome
         self._metrics.feedback.inc(len(records))
         return len(records)
+
+    async def explain(self, request: ExplainRequest, model: str, version: str | None = None) -> ExplainResponse:
+        """Return why an answer is what it is; that of a journalled prediction is journalled with it."""
+        serving = self._serving_for(model, version)
+        if self._explainer is None:
+            raise SystemError_("this server was started without a process that explains")
+        order = Order(self._loader.places(serving.plan), "", "", **_asked(request.parameters))
+        if request.prediction_id:
+            order.prediction = request.prediction_id.lower()
+        else:
+            order.version = version or serving.plan.champion.version
+            order.inputs = serving.models[order.version].read(request.inputs)
+            if len(next(iter(order.inputs.values()))) > MOST_EXPLAINED:
+                raise RequestError(f"at most {MOST_EXPLAINED} rows are explained at a time")
+        found, stored = await self._explainer.explain(order)
+        if request.prediction_id and not stored:
+            moment = self._clock(request.parameters.get("time"))
+            await self._append("explanation", order.prediction, moment, _encode(found))
+        return ExplainResponse(model, found.version, request.prediction_id, found.rows, found.asked["background"])
 
     def metadata(self, model: str, version: str | None = None) -> ModelMetadata:
         """Return the metadata of a version, of the champion when none is named."""
@@ -195,6 +227,15 @@ class Plane:
         except JournalError:
             self._metrics.journal_errors.inc()
             raise
+
+
+def _asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    background, seed = parameters.get("background", 32), parameters.get("seed", 0)
+    if type(background) is not int or not 1 <= background <= 256:
+        raise RequestError(f"background {background!r}: give a number of rows from 1 to 256")
+    if type(seed) is not int or seed < 0:
+        raise RequestError(f"seed {seed!r}: give a whole number that is not negative")
+    return {"background": background, "seed": seed, "of_class": parameters.get("class")}
 
 
 def _prediction(plan: Plan, route: Route, answer: Answer, latency: float) -> Prediction:

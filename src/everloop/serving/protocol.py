@@ -12,6 +12,8 @@ from everloop.types import Column, Dtype
 
 __all__ = [
     "DATATYPES",
+    "ExplainRequest",
+    "ExplainResponse",
     "FeedbackBatch",
     "FeedbackItem",
     "InferRequest",
@@ -23,6 +25,7 @@ __all__ = [
     "RequestedOutput",
     "Tensor",
     "TensorMetadata",
+    "decode_explain",
     "decode_feedback",
     "decode_infer",
     "decode_repository",
@@ -97,6 +100,28 @@ class FeedbackBatch(msgspec.Struct):
     feedback: list[FeedbackItem]
 
 
+class ExplainRequest(msgspec.Struct):
+    """The body of `POST /v2/models/{model}/explain`: `inputs` as for an inference, or the id of a prediction.
+
+    `parameters`: `class` (default: the likeliest), `background` (rows that a left-out column takes its values from, at
+    most 256), `seed`.
+    """
+
+    inputs: list[Tensor] = []
+    prediction_id: str | None = None
+    parameters: dict[str, Any] = {}
+
+
+class ExplainResponse(msgspec.Struct):
+    """The answer to an explanation: in each row, `base` and all `values` sum to the `answer`."""
+
+    model_name: str
+    model_version: str
+    prediction_id: str | None
+    explanations: list[dict[str, Any]]
+    background: int
+
+
 class TensorMetadata(msgspec.Struct):
     """What one tensor looks like; -1 stands for the number of rows."""
 
@@ -133,6 +158,7 @@ class RepositoryModel(msgspec.Struct):
 
 encode = msgspec.json.Encoder().encode
 _infer = msgspec.json.Decoder(InferRequest)
+_explain = msgspec.json.Decoder(ExplainRequest)
 _batch = msgspec.json.Decoder(FeedbackBatch)
 _item = msgspec.json.Decoder(FeedbackItem)
 _repository = msgspec.json.Decoder(RepositoryRequest)
@@ -142,6 +168,14 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def decode_infer(body: bytes) -> InferRequest:
     """Return the inference request that a body holds, or raise `RequestError` with the place of what is wrong."""
     return _decode(_infer, body)
+
+
+def decode_explain(body: bytes) -> ExplainRequest:
+    """Return the request for an explanation that a body holds; raises `RequestError` unless it names one thing."""
+    request = _decode(_explain, body)
+    if bool(request.inputs) == bool(request.prediction_id):
+        raise RequestError("send 'inputs' or a 'prediction_id', one of the two")
+    return request
 
 
 def decode_feedback(body: bytes) -> list[FeedbackItem]:
