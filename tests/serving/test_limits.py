@@ -10,9 +10,12 @@ import pytest
 from tests.serving.sites import Site, named, open_plane, rides_plan
 
 from everloop.errors import RequestError, SystemError_
+from everloop.serving.clock import event_clock
 from everloop.serving.limits import Limits
+from everloop.serving.metrics import Metrics
+from everloop.serving.models import ModelLoader
 from everloop.serving.plane import Context, Plane
-from everloop.serving.protocol import InferRequest, decode_infer, encode
+from everloop.serving.protocol import FeedbackItem, InferRequest, decode_infer, encode
 
 CONTEXT = Context("rides", lambda _: None)
 
@@ -77,3 +80,30 @@ def test_a_caller_may_only_shorten_the_limit() -> None:
     for wrong in ("1", True, -5):
         with pytest.raises(RequestError, match="give a number of microseconds"):
             limits.seconds_of({"timeout": wrong})
+
+
+class Stuck:
+    """A journal whose disk does not answer until it is told to."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+
+    async def append(self, *_: object) -> None:
+        await self.go_on.wait()
+
+
+@pytest.mark.asyncio
+async def test_a_disk_that_is_slow_lets_no_more_wait_than_the_limit(site: Site) -> None:
+    journal = Stuck()
+    plane = Plane(ModelLoader(site.folder, site.keys), journal, event_clock, Metrics(), Limits(requests=3))
+    await plane.take(rides_plan(1))
+    label = FeedbackItem("0190a3c5-7d2e-7cc3-98f6-0f9d2b7c1a55", 1.0, time=1.0)
+    waiting: list[asyncio.Task[Any]] = [asyncio.create_task(plane.infer(request(), CONTEXT)) for _ in range(2)]
+    waiting.append(asyncio.create_task(plane.feedback("rides", [label])))
+    await asyncio.sleep(0)
+    for one in (plane.infer(request(), CONTEXT), plane.feedback("rides", [label])):
+        with pytest.raises(SystemError_, match="3 requests are under way"):
+            await one
+    journal.go_on.set()
+    await asyncio.gather(*waiting)
+    assert plane._under_way == 0

@@ -94,9 +94,7 @@ class Plane:
         A request whose `id` is a UUID names its prediction; any other prediction gets a UUIDv7 of its time. Sent
         again with the same UUID it is answered and journalled again: readers count the first record of an id.
         """
-        if self._under_way >= self._limits.requests:
-            raise SystemError_(f"{self._under_way} requests are under way, no more are taken: try again")
-        self._under_way += 1
+        self._begin()
         try:
             return await self._infer(request, context)
         finally:
@@ -130,7 +128,11 @@ class Plane:
         self._serving_for(model)
         records = [self._label(item) for item in items]
         appends = (self._append("feedback", label.prediction, label.time, _encode(label)) for label in records)
-        outcomes = await asyncio.gather(*appends, return_exceptions=True)
+        self._begin()
+        try:
+            outcomes = await asyncio.gather(*appends, return_exceptions=True)
+        finally:
+            self._under_way -= 1
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -203,6 +205,12 @@ class Plane:
         if version is not None and version not in serving.models:
             raise NotFoundError("version", version, serving.models)
         return serving
+
+    def _begin(self) -> None:
+        """Count a request as under way; raises `SystemError_` where so many are that memory would not be bounded."""
+        if self._under_way >= self._limits.requests:
+            raise SystemError_(f"{self._under_way} requests are under way, no more are taken: try again")
+        self._under_way += 1
 
     def _check_loaded(self, serving: _Serving) -> None:
         if self.unloaded:
