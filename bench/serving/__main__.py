@@ -1,9 +1,10 @@
 """What a request costs the server: against a bare ASGI application around ONNX Runtime, and against other servers.
 
 One row of 12 numbers, interleaved rounds over keep-alive connections, the same linear model everywhere. Everloop runs
-with its journal on and sticky routing between two versions by a header. The floor decodes the same request, feeds the
-same graph and encodes the same answer, and does nothing else: no check, no routing, no journal, no metrics. CPU and
-memory are those of all of a server's processes. Peers are installed by uv, each in an environment of its own.
+with its journal on, sticky routing between two versions by a header, and the schema guard. The floor decodes the same
+request, feeds the same graph and encodes the same answer, and does nothing else: no check, no routing, no journal, no
+metrics. CPU and memory are those of all of a server's processes. Peers are installed by uv, each in an environment of
+its own.
 
     python bench/serving [--peers mlserver,kserve,...] [--requests 3000] [--rounds 7] [--connections 16]
 """
@@ -64,12 +65,15 @@ def main() -> None:
 
 
 def start(folder: Path, mode: str, running: ExitStack) -> dict[str, Served]:
-    """Start Everloop with one worker and with two, and the floor."""
+    """Start Everloop with one worker, with two, with the outlier guard, and the floor."""
     write_site(folder)
-    ours = ["-m", "everloop.serving", "--port=0", f"--journal-mode={mode}", *site_options(folder)]
-    shared = [option.replace("/journal", "/journal-of-two") for option in ours]
-    floor = [str(Path(__file__).with_name("floor.py")), str(folder / "bundles" / "v1" / "model.onnx")]
-    commands = {"everloop": ours, "everloop, 2 workers": [*shared, "--workers=2"], "floor": floor}
+    ours = ["-m", "everloop.serving", "--port=0", f"--journal-mode={mode}"]
+    commands = {
+        "everloop": [*ours, *site_options(folder)],
+        "with outlier guard": [*ours, *site_options(folder, "guarded")],
+        "with 2 workers": [*ours, *site_options(folder), f"--journal={folder / 'journal-of-two'}", "--workers=2"],
+        "floor": [str(Path(__file__).with_name("floor.py")), str(folder / "bundles" / "plan" / "v1" / "model.onnx")],
+    }
     return {name: running.enter_context(own(command)) for name, command in commands.items()}
 
 
@@ -94,7 +98,7 @@ def peer(name: str, place: Path, folder: Path) -> Iterator[Served]:
     """Run another server; raises RuntimeError with the end of its log where it never answers."""
     peers.environment(name, place)
     began = time.perf_counter()
-    process, port = peers.start(name, place, folder, folder / "bundles" / "v1" / "model.onnx")
+    process, port = peers.start(name, place, folder, folder / "bundles" / "plan" / "v1" / "model.onnx")
     request = request_of(peers.PEERS[name].path, peers.PEERS[name].body)
     try:
         while True:
@@ -123,7 +127,7 @@ def compare(servers: dict[str, Served], requests: int, rounds: int, connections:
         measure(one.pid, one.port, one.request, max(requests // 4, connections), connections)  # warm
     for _ in range(rounds):
         for name, one in servers.items():
-            few = requests if name in ("everloop", "everloop, 2 workers", "floor") else max(requests // 6, connections)
+            few = max(requests // 6, connections) if name in peers.PEERS else requests
             found[name].append(measure(one.pid, one.port, one.request, few, connections))
     print(f"journal {mode}, {connections} connections, {rounds} rounds of {requests} requests (peers: a sixth)")
     print(f"{'server':20}{'CPU us':>9}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'MB':>9}{'first s':>9}", end="")
@@ -136,10 +140,11 @@ def compare(servers: dict[str, Served], requests: int, rounds: int, connections:
         more = statistics.median(one.cpu / ours.cpu for one, ours in pairs)
         slower = statistics.median(ours.rate / one.rate for one, ours in pairs)
         print(f"{more:17.2f}{slower:18.1f}")
-    pairs = list(zip(found["everloop"], found["floor"], strict=True))
-    cpu = statistics.median(ours.cpu / floor.cpu for ours, floor in pairs)
-    p99 = statistics.median(ours.p99 / floor.p99 for ours, floor in pairs)
-    print(f"everloop to floor: CPU a request {cpu:.2f}, p99 {p99:.2f}")
+    for name in ("everloop", "with outlier guard"):
+        pairs = list(zip(found[name], found["floor"], strict=True))
+        cpu = statistics.median(ours.cpu / floor.cpu for ours, floor in pairs)
+        p99 = statistics.median(ours.p99 / floor.p99 for ours, floor in pairs)
+        print(f"{name}, to the floor: CPU a request {cpu:.2f}, p99 {p99:.2f}")
 
 
 if __name__ == "__main__":

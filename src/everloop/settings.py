@@ -16,6 +16,7 @@ __all__ = [
     "ConceptDrift",
     "Data",
     "Deployment",
+    "Guards",
     "Monitoring",
     "Project",
     "Replay",
@@ -140,6 +141,16 @@ class Monitoring(Section, frozen=True, kw_only=True):
     """Event time whose rows are alike: tests count blocks, not rows."""
 
 
+class Guards(Section, frozen=True, kw_only=True):
+    """`[guards]`: what happens to a request that is unlike what training saw; each version keeps what held then."""
+
+    schema: Literal["off", "flag", "clip", "reject"] = "flag"
+    """Ranges, gaps and categories; `clip` answers with the nearest value that training saw."""
+    outlier: Literal["off", "flag", "reject"] = "flag"
+    adversarial: Literal["off", "flag", "reject"] = "flag"
+    """For linear models and networks of scikit-learn."""
+
+
 class Serving(Section, frozen=True, kw_only=True):
     """`[serving]`: where the server listens and how it keeps its journal."""
 
@@ -210,6 +221,7 @@ class Settings(Section, frozen=True, kw_only=True):
     deployment: Deployment = Deployment()
     triggers: Triggers = Triggers()
     monitoring: Monitoring = Monitoring()
+    guards: Guards = Guards()
     serving: Serving = Serving()
     tracking: Tracking = Tracking()
     replay: Replay = Replay()

@@ -67,6 +67,8 @@ def test_it_retrains_because_the_world_changed_and_gets_better(calm: Replayed) -
     truth, times = calm.history.truth(), calm.history.live_times
     late = times > times[0] + 30 * 86400
     first = calm.workspace.model(calm.rows(tables.model_version)[0]["bundle"])
+    assert {"guards.json", "guarded.onnx", "guards/outlier.onnx"} <= set(first.bundle.files)
+    assert first.guards.names == ("schema", "outlier", "adversarial")  # a linear model has all three
     frozen = answers_of(first, calm.history.live, calm.history.schema)
     error, without = (np.sqrt(np.mean((a - truth)[late] ** 2)) for a in (calm.played.answers, frozen.reshape(-1)))
     decisions = calm.rows(tables.decision)

@@ -6,7 +6,7 @@ import contextlib
 import io
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,13 @@ def read_journal(folder: Path) -> list[Any]:
 
 
 def write_bundle(
-    folder: Path, key: SigningKey, name: str, graph: bytes, inputs: Sequence[Column], **fields: Any
+    folder: Path,
+    key: SigningKey,
+    name: str,
+    graph: bytes,
+    inputs: Sequence[Column],
+    beside: Mapping[str, bytes] | None = None,
+    **fields: Any,
 ) -> None:
     values: dict[str, Any] = {
         "name": name,
@@ -104,9 +110,8 @@ def write_bundle(
         "created": 1.0,
         "files": {},
     }
-    bundles.write(
-        folder, Manifest(**{**values, **fields}), {"model.onnx": graph, "reference.npz": reference(inputs)}, key
-    )
+    content = {"model.onnx": graph, "reference.npz": reference(inputs), **(beside or {})}
+    bundles.write(folder, Manifest(**{**values, **fields}), content, key)
 
 
 def reference(columns: Sequence[Column]) -> bytes:

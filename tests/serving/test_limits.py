@@ -31,13 +31,13 @@ def slow(plane: Plane, until: threading.Event) -> None:
     """Let the champion answer only after an event."""
     assert plane._serving
     model: Any = plane._serving.models["v1"]._model
-    predict = model.predict
+    predict = model.predict_scored
 
     def wait(arrays: Any) -> Any:
         assert until.wait(10)
         return predict(arrays)
 
-    model.predict = wait
+    model.predict_scored = wait
 
 
 @pytest.mark.asyncio

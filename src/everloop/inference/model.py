@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from everloop.bundles import Bundle, Manifest, PublicKey, load
 from everloop.errors import BundleError, RequestError
+from everloop.inference.guards import Guards
 from everloop.inference.runtimes import Runtime
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.inference.tensors import columns_from_lists
@@ -21,24 +22,28 @@ __all__ = ["Model"]
 class Model:
     """A bundle and the runtime of its graph."""
 
-    def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
-        self.bundle, self._runtime = bundle, runtime
+    def __init__(self, bundle: Bundle, runtime: Runtime, guards: Guards, *, guarded: bool = False) -> None:
+        self.bundle, self._runtime, self.guards = bundle, runtime, guards
         self._inputs = [c.name for c in self.manifest.inputs]
         self._outputs = [c.name for c in self.manifest.outputs]
+        self._scored = [*self._outputs, *(guards.outputs if guarded else ())]
 
     @classmethod
-    def load(cls, folder: Path, keys: Sequence[PublicKey], threads: int = 1) -> Model:
+    def load(cls, folder: Path, keys: Sequence[PublicKey], threads: int = 1, *, guarded: bool = False) -> Model:
         """Verify a bundle and load its graph; raises `BundleError` when a byte or a signature is wrong.
 
-        A graph whose inputs or outputs are not those of the manifest is refused here, not at every request.
+        A graph whose inputs or outputs are not those of the manifest is refused here, not at every request. `guarded`
+        loads the graph that gives the scores of guards too, for `predict_scored`.
         """
         bundle = load(folder, keys)
-        runtime = OnnxRuntime(bundle.read("model.onnx"), threads)
+        guards = Guards.load(bundle)
+        runtime = OnnxRuntime(bundle.read(guards.graph if guarded else "model.onnx"), threads)
         different = {c.name for c in bundle.manifest.inputs}.symmetric_difference(runtime.inputs)
         different |= {c.name for c in bundle.manifest.outputs}.difference(runtime.outputs)
+        different |= set(guards.outputs).difference(runtime.outputs) if guarded else set()
         if different:
             raise BundleError(f"the graph and the manifest of {folder} differ in {min(different)!r}: build it again")
-        return cls(bundle, runtime)
+        return cls(bundle, runtime, guards, guarded=guarded)
 
     @property
     def manifest(self) -> Manifest:
@@ -46,9 +51,16 @@ class Model:
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return one array an output column; scalar columns have shape (rows,)."""
+        return self._answer(inputs, self._outputs)
+
+    def predict_scored(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return what `predict` does and, of a model loaded `guarded`, the scores that `guards.take` takes out."""
+        return self._answer(inputs, self._scored)
+
+    def _answer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
         feeds = {name: inputs[name][:, None] if inputs[name].ndim == 1 else inputs[name] for name in self._inputs}
         found = self._runtime.predict(feeds)
-        return {name: _flat(found[name]) for name in self._outputs}
+        return {name: _flat(found[name]) for name in outputs}
 
     def warm_up(self) -> None:
         """Answer one row of zeros, so that the first caller does not wait for what a graph does only once.
@@ -57,13 +69,13 @@ class Model:
         """
         row = {c.name: np.full((1, *c.shape), _ZERO[c.dtype], _DTYPE[c.dtype]) for c in self.manifest.inputs}
         try:
-            self.predict(row)
+            self.predict_scored(row)
         except RequestError as error:
             raise BundleError(f"the graph of run {self.manifest.run} cannot answer a row of zeros: {error}") from error
 
     def predict_lists(self, values: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         """Answer plain lists with plain lists, at exactly the batch shape given (shadow scoring, replay)."""
-        found = self.predict(columns_from_lists(self.manifest.inputs, values))
+        found = self.predict(self.guards.clip(columns_from_lists(self.manifest.inputs, values)))
         return {name: array.tolist() for name, array in found.items()}
 
 

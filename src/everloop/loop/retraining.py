@@ -38,12 +38,17 @@ from everloop.training import (
     to_onnx,
 )
 from everloop.training.curves import Curves, Watched
+from everloop.training.guards import Earlier, Policies, differentiable, make_guards
+from everloop.training.window import Trained
 from everloop.types import Column, Task, as_json
 
 __all__ = ["Ask", "Champion", "Where", "answers_of", "ingest", "problem_of", "retrain"]
 
 
-LEARNING = (__name__, "lightgbm", "onnxruntime", "skl2onnx", "sklearn.pipeline")
+LEARNING = (
+    __name__, "lightgbm", "onnxmltools", "onnxruntime", "skl2onnx", "sklearn.cluster", "sklearn.compose",
+    "sklearn.pipeline", "sklearn.preprocessing",
+)  # fmt: skip
 """What fitting and exporting import, whatever the estimator."""
 
 
@@ -164,18 +169,32 @@ def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> bytes
     """Fit the chosen recipe on all rows, export it, and refuse a graph that answers otherwise."""
     problem, times = problem_of(schema, ask), event_times(rows, schema.time)
     trained = fit_recipe(problem, rows, times, choice.recipe, float(times[-1]))
-    parts = []
-    for part in trained.parts:
-        index = (Column(TIME_INDEX, "float64"),) if part.time_index is not None else ()
-        graph = to_onnx(part.estimator, (*schema.inputs, *index), schema.task)
-        parts.append(GraphPart(graph, tuple(part.level) if part.level is not None else None, part.time_index))
-    merged = merge(parts, schema.inputs, schema.task, schema.classes)
+    merged = _graph(trained, schema)
     spread = float(rows[schema.target.name].std()) if schema.task == "regression" else 1.0
     check_parity(merged, trained.answers(rows), rows, schema.inputs, schema.task, spread)
     return merged
 
 
-@step(preload=(__name__,))
+@step(preload=LEARNING)
+def guard(
+    rows: pd.DataFrame,
+    schema: Schema,
+    graph: bytes,
+    choice: Window,
+    answers: dict[str, NDArray[Any]],
+    ask: Ask,
+    policies: Policies,
+) -> dict[str, bytes]:
+    """Return the files of the guards; a differentiable model is fitted once more, without its out-of-time rows."""
+    problem, times, place = problem_of(schema, ask), event_times(rows, schema.time), answers["place"]
+    earlier = None
+    if policies.adversarial != "off" and place[0] and differentiable(problem.build()):
+        trained = fit_recipe(problem, rows, times, choice.recipe, float(times[place[0] - 1]))
+        earlier = Earlier(_graph(trained, schema), tuple(place.tolist()))
+    return make_guards(rows, schema.inputs, schema.task, graph, policies, earlier, ask.seed)
+
+
+@step(preload=LEARNING)
 def judge(
     rows: pd.DataFrame, schema: Schema, answers: dict[str, NDArray[Any]], ask: Ask, champion: Champion | None
 ) -> Judged:
@@ -201,7 +220,7 @@ def judge(
     return Judged(evidence.metrics, build_gate(ask.gates)(evidence), baseline[-28:])
 
 
-@step(cache=False, preload=(__name__,))
+@step(cache=False, preload=LEARNING)
 def sign(
     rows: pd.DataFrame,
     schema: Schema,
@@ -209,6 +228,7 @@ def sign(
     chosen: Window,
     answers: dict[str, NDArray[Any]],
     metrics: dict[str, float],
+    guards: dict[str, bytes],
     manifest: dict[str, Any],
     folder: str,
     keys: str,
@@ -230,6 +250,7 @@ def sign(
             "model.onnx": graph,
             "schema.json": msgspec.json.encode(schema),
             "reference.npz": _reference(reference, schema, answers["answers"]),
+            **guards,
         }
         bundles.write(place, described, content, key)
     bundle = bundles.load(place, (key.public,))
@@ -252,6 +273,7 @@ def retrain(
     schema: Schema,
     ask: Ask,
     champion: Champion | None,
+    policies: Policies,
     manifest: dict[str, Any],
     folder: str,
     keys: str,
@@ -260,7 +282,8 @@ def retrain(
     chosen = choose_window(rows, schema, ask)
     graph = train(rows, schema, chosen.choice, ask)
     judged = judge(rows, schema, chosen.answers, ask, champion)
-    signed = sign(rows, schema, graph, chosen.choice, chosen.answers, judged.metrics, manifest, folder, keys)
+    guards = guard(rows, schema, graph, chosen.choice, chosen.answers, ask, policies)
+    signed = sign(rows, schema, graph, chosen.choice, chosen.answers, judged.metrics, guards, manifest, folder, keys)
     return Outcome(chosen.choice, judged.metrics, judged.verdict, judged.baseline, signed)
 
 
@@ -290,6 +313,16 @@ def problem_of(schema: Schema, ask: Ask) -> Problem:
         horizon=ask.horizon,
         block=ask.block,
     )
+
+
+def _graph(trained: Trained, schema: Schema) -> bytes:
+    """Return the one graph of all parts of a trained recipe."""
+    parts = []
+    for part in trained.parts:
+        index = (Column(TIME_INDEX, "float64"),) if part.time_index is not None else ()
+        graph = to_onnx(part.estimator, (*schema.inputs, *index), schema.task)
+        parts.append(GraphPart(graph, tuple(part.level) if part.level is not None else None, part.time_index))
+    return merge(parts, schema.inputs, schema.task, schema.classes)
 
 
 def _remembered(

@@ -23,6 +23,7 @@ from everloop.pipelines.executors import Executor
 from everloop.rollouts import RolloutRules
 from everloop.settings import Settings, seconds
 from everloop.training import forget_modules
+from everloop.training.guards import Policies
 from everloop.triggers import TriggerState, budget, cooldown, firing, no_rollout
 from everloop.types import as_json
 
@@ -104,6 +105,7 @@ def developer(workspace: Workspace, report: Report, executor: Executor) -> Calla
             "schema": frozen,
             "ask": ask,
             "champion": champion,
+            "policies": Policies(**as_json(workspace.settings.guards)),
             "manifest": {
                 "name": workspace.name, "run": run, "data_version": version, "commit": commit, "created": decided
             },

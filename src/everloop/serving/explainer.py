@@ -98,7 +98,7 @@ def _answer(order: Order, models: dict[str, Model]) -> Reply:
 
 def _explained(model: Model, order: Order) -> list[dict[str, Any]]:
     """Return one explanation a row."""
-    inputs = columns_from_lists(model.manifest.inputs, order.inputs)
+    inputs = model.guards.clip(columns_from_lists(model.manifest.inputs, order.inputs))
     background = _background(model, order.background, order.seed)
     classes = model.manifest.classes
     if order.of_class is not None and order.of_class not in classes:

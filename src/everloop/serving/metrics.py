@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
@@ -19,10 +21,14 @@ _SECONDS = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.25, 0.5, 1.0,
 class VersionMetrics:
     """The counters of one version in one role, looked up once a plan and not once a request."""
 
-    __slots__ = ("predictions", "seconds")
+    __slots__ = ("_guards", "predictions", "seconds")
 
-    def __init__(self, predictions: Counter, seconds: Histogram) -> None:
-        self.predictions, self.seconds = predictions, seconds
+    def __init__(self, predictions: Counter, seconds: Histogram, guards: Callable[[str, str], Counter]) -> None:
+        self.predictions, self.seconds, self._guards = predictions, seconds, guards
+
+    def guard(self, name: str, outcome: str) -> None:
+        """Count a request that a guard `flagged` or `rejected`."""
+        self._guards(name, outcome).inc()
 
 
 class Metrics:
@@ -48,6 +54,12 @@ class Metrics:
             registry=registry,
             buckets=_SECONDS,
         )
+        self._guards = Counter(
+            "everloop_guards",
+            "Requests that a guard flagged or rejected.",
+            (*labels, "guard", "outcome"),
+            registry=registry,
+        )
         self._errors = Counter("everloop_errors", "Requests refused or failed.", ("status",), registry=registry)
         self.feedback = Counter("everloop_feedback", "Labels taken and journalled.", registry=registry)
         self.plan_generation = Gauge(
@@ -63,7 +75,11 @@ class Metrics:
         """Return the counters of each version of a plan."""
         labels = {v.version: (plan.model, v.version, v.role) for v in plan.variants}
         return {
-            version: VersionMetrics(self._predictions.labels(*values), self._seconds.labels(*values))
+            version: VersionMetrics(
+                self._predictions.labels(*values),
+                self._seconds.labels(*values),
+                partial(self._guards.labels, *values),
+            )
             for version, values in labels.items()
         }
 

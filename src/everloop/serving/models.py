@@ -28,19 +28,20 @@ _LARGE = 256
 class Answer:
     """What a model answered, as the journal keeps it: inputs and outputs by column, one value a row.
 
-    `batch` is how many rows were computed together, 0 for its own alone.
+    `batch` is how many rows were computed together, 0 for its own alone; `flags` is what the guards found.
     """
 
-    __slots__ = ("batch", "inputs", "outputs", "shapes", "unknown")
+    __slots__ = ("batch", "flags", "inputs", "outputs", "shapes", "unknown")
 
     def __init__(
         self,
         inputs: dict[str, list[Any]],
         arrays: Mapping[str, NDArray[Any]],
         unknown: dict[str, list[Any]],
+        flags: dict[str, Any],
         batch: int = 0,
     ) -> None:
-        self.inputs, self.unknown, self.batch = inputs, unknown, batch
+        self.inputs, self.unknown, self.flags, self.batch = inputs, unknown, flags, batch
         self.outputs: dict[str, list[Any]] = {name: array.tolist() for name, array in arrays.items()}
         self.shapes = {name: array.shape for name, array in arrays.items()}
 
@@ -50,7 +51,7 @@ class LoadedModel:
 
     def __init__(self, version: str, model: Model, batching: Batching = ALONE) -> None:
         self.version, self._model = version, model
-        self._batcher = Batcher(model.predict, batching) if batching.rows > 1 else None
+        self._batcher = Batcher(model.predict_scored, batching) if batching.rows > 1 else None
         self._reader = TensorReader(model.manifest.inputs)
         self._datatypes = {c.name: DATATYPES[c.dtype] for c in model.manifest.outputs}
         self._categorical = any(c.categories is not None for c in model.manifest.inputs)
@@ -59,26 +60,36 @@ class LoadedModel:
     def manifest(self) -> Manifest:
         return self._model.manifest
 
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """The names of the guards of this version."""
+        return self._model.guards.names
+
     async def answer(self, tensors: Sequence[Tensor], seconds: float) -> Answer:
         """Return the model's answer to the tensors of a request; raises `RequestError` naming what is wrong.
 
-        Many rows are computed in a thread, and waited for `seconds` long (`RequestError` of status 504).
+        Many rows are computed in a thread, and waited for `seconds` long (`RequestError` of status 504). Guards that
+        reject raise `RefusedError`.
         """
         inputs = self._reader.read(tensors)
         columns = self._model.manifest.inputs
         arrays = columns_from_lists(columns, inputs)
         unknown = unknown_categories(columns, arrays) if self._categorical else {}
-        rows = tensors[0].shape[0]
+        guards = self._model.guards
+        checked, flags = guards.check(arrays, unknown)
+        rows, together = tensors[0].shape[0], 0
         if rows >= _LARGE:
-            return Answer(inputs, await self._in_a_thread(arrays, seconds), unknown)
-        if self._batcher is None:
-            return Answer(inputs, self._model.predict(arrays), unknown)
-        found, together = await self._batcher.predict(arrays, rows)
-        return Answer(inputs, found, unknown, together if together != rows else 0)
+            found = await self._in_a_thread(checked, seconds)
+        elif self._batcher is None:
+            found = self._model.predict_scored(checked)
+        else:
+            found, together = await self._batcher.predict(checked, rows)
+        flags |= guards.take(found)
+        return Answer(inputs, found, unknown, flags, together if together != rows else 0)
 
     async def _in_a_thread(self, arrays: Mapping[str, NDArray[Any]], seconds: float) -> dict[str, NDArray[Any]]:
         try:
-            return await asyncio.wait_for(asyncio.to_thread(self._model.predict, arrays), seconds)
+            return await asyncio.wait_for(asyncio.to_thread(self._model.predict_scored, arrays), seconds)
         except TimeoutError:
             raise too_late(seconds) from None
 
@@ -129,6 +140,7 @@ class ModelLoader:
         return {v.version: str((self._root / v.bundle.removeprefix("file://")).resolve()) for v in plan.variants}
 
     def _load(self, version: str, bundle: str) -> LoadedModel:
-        model = Model.load(self._root / bundle.removeprefix("file://"), trusted(self._keys), self._threads)
+        folder = self._root / bundle.removeprefix("file://")
+        model = Model.load(folder, trusted(self._keys), self._threads, guarded=True)
         model.warm_up()
         return LoadedModel(version, model, self._batching)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from everloop.errors import JournalError, NotFoundError, RequestError, SystemError_
+from everloop.inference.guards import RefusedError
 from everloop.serving.clock import Clock
 from everloop.serving.explain import Explainer
 from everloop.serving.explainer import Order
@@ -110,12 +111,18 @@ class Plane:
         route = self._route(serving, request, context, id, moment)
         model = serving.models[route.version]
         model.check_outputs(request.outputs)
-        answer = await model.answer(request.inputs, seconds)
+        counters = serving.metrics[route.version]
+        try:
+            answer = await model.answer(request.inputs, seconds)
+        except RefusedError as refused:
+            counters.guard(refused.guard, "rejected")
+            raise
         latency = self._timer() - started
         if latency > seconds:
             raise too_late(seconds)
         await self._append("prediction", id, moment, _encode(_prediction(serving.plan, route, answer, latency)))
-        counters = serving.metrics[route.version]
+        for guard in {*answer.flags, *(("schema",) if answer.unknown else ())}:
+            counters.guard(guard, "flagged")
         counters.predictions.inc()
         counters.seconds.observe(self._timer() - started)
         return _response(request, serving.plan.model, route, id, model, answer)
@@ -258,7 +265,7 @@ def _prediction(plan: Plan, route: Route, answer: Answer, latency: float) -> Pre
         generation=plan.generation,
         latency_us=int(latency * 1e6),
         batch=answer.batch,
-        flags={"unknown_categories": answer.unknown} if answer.unknown else {},
+        flags={"unknown_categories": answer.unknown, **answer.flags} if answer.unknown else answer.flags,
     )
 
 
@@ -268,5 +275,7 @@ def _response(
     parameters: dict[str, Any] = {"prediction_id": id, "variant": route.variant}
     if answer.unknown:
         parameters["unknown_categories"] = answer.unknown
+    if answer.flags:
+        parameters["guards"] = answer.flags
     outputs = model.tensors(answer, request.outputs)
     return InferResponse(name, route.version, request.id or id, parameters, outputs)

@@ -18,6 +18,8 @@ from everloop.errors import BusyError, SystemError_, UsageError
 __all__ = ["bind", "run"]
 
 _GRACE = 10
+_IDLE = 75
+"""Seconds; longer than load balancers keep a connection, so that none is cut as a request arrives."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -53,6 +55,7 @@ def run(app: Callable[..., Any], listener: socket.socket, started: Callable[[str
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=_GRACE,
     )
     server = _Server(config, started)
