@@ -209,6 +209,12 @@ class Storage(Section, frozen=True, kw_only=True):
     plan: str = ".everloop/plan.json"
     lease: str = ".everloop/controller.lease"
     """Held by the controller that runs; a file, so that a crash gives it back."""
+    seal: str = "10m"
+    """How often the controller verifies what is new in the journal, and signs it."""
+    retention: str | None = None
+    """How long journalled records are kept; for ever without it."""
+    export: str | None = None
+    """A folder that the journal is exported to, as Parquet, before retention drops from it."""
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -289,7 +295,10 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["training", "horizon"], settings.training.horizon),
         (["serving", "timeout"], settings.serving.timeout),
         (["serving", "batch_wait"], settings.serving.batch_wait),
+        (["storage", "seal"], settings.storage.seal),
     ]
+    if settings.storage.retention is not None:
+        durations.append((["storage", "retention"], settings.storage.retention))
     if drift:
         durations += [
             (["triggers", "concept_drift", "cooldown"], drift.cooldown),

@@ -327,7 +327,8 @@ async def produce(journal, name):
     number = 0
     while True:
         number += 1
-        await journal.append("prediction", f"{name}-{number}", 1.0, b'"%b"' % (b"x" * 200 * (number % 7)))
+        await journal.append("prediction", f"{name}-{number}", 1.0, b'"%b"' % (b"x" * (2 + 200 * (number % 7))))
+        await asyncio.sleep(0)  # as others run between the requests of one, also where an append does not wait
         os.write(1, f"{name}-{number}\\n".encode())
 
 async def main():

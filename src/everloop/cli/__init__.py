@@ -9,6 +9,7 @@ import typer
 
 from everloop.cli import (
     approve,
+    audit,
     backtest,
     controller,
     data,
@@ -65,6 +66,7 @@ VERBS = (
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(data.data)
+app.add_typer(audit.audit)
 app.add_typer(deployment.deployment)
 
 

@@ -20,8 +20,9 @@ CHUNK = 1 << 20
 class Reader:
     """Reads a journal while another process writes it; a name and a folder of offsets make it durable.
 
-    A segment that was removed is skipped. Lines of a write that failed half-way may be seen in the moment before
-    the writer cuts them: nobody was told that they are safe, and their numbers come again.
+    A segment that was removed is skipped, and so is a record whose payload was erased. Lines of a write that failed
+    half-way may be seen in the moment before the writer cuts them: nobody was told that they are safe, and their
+    numbers come again.
     """
 
     def __init__(self, folder: Path, name: str | None = None, offsets: Path | None = None) -> None:
@@ -40,16 +41,15 @@ class Reader:
         records: list[Record] = []
         while len(records) < limit:
             try:
-                if not self._rest and not self._load():
-                    break
-                place, line = self.position, self._rest[-1]
-                records.append(decode(line, f"{path_of(self._folder, place.segment)} at byte {place.offset}"))
+                record = self._next()
             except JournalError:
                 if records:
                     break
                 raise
-            self._rest.pop()
-            self.position = Position(place.segment, place.offset + len(line))
+            if record is None:
+                break
+            if not record.erased:
+                records.append(record)
         return records
 
     def commit(self) -> None:
@@ -72,6 +72,24 @@ class Reader:
     def seek(self, position: Position) -> None:
         """Go to a position that this journal gave."""
         self.position, self._rest = position, []
+
+    def _next(self) -> Record | None:
+        """Return the record at the position, and go behind it."""
+        if not self._rest and not self._load():
+            return None
+        try:
+            record = self._decode()
+        except JournalError:  # an erasure may have been writing over the line when it was read
+            self._rest = []
+            self._load()
+            record = self._decode()
+        line = self._rest.pop()
+        self.position = Position(self.position.segment, self.position.offset + len(line))
+        return record
+
+    def _decode(self) -> Record:
+        place = self.position
+        return decode(self._rest[-1], f"{path_of(self._folder, place.segment)} at byte {place.offset}")
 
     def _load(self) -> bool:
         """Read the next whole lines of the position's segment, or go on to the next segment."""

@@ -13,6 +13,7 @@ from typing import Literal
 
 from everloop.loop.commands import ASKED, CLOCK, finish, waiting
 from everloop.loop.controller import Controller
+from everloop.loop.keeping import Keeper
 from everloop.loop.lease import lease
 from everloop.loop.story import Story
 from everloop.loop.wiring import build_controller, isolated
@@ -61,9 +62,10 @@ def carry_out_asked(workspace: Workspace, controller: Controller, clock: Literal
 def run_controller(
     workspace: Workspace, controller: Controller, clock: Literal["wall", "event"], stop: threading.Event
 ) -> None:
-    """Step until `stop`: every second of wall time, or at each clock event."""
-    story = Story(workspace.store)
+    """Step until `stop`: every second of wall time, or at each clock event; the journal is sealed at the end."""
+    story, keeper = Story(workspace.store), Keeper(workspace, retains=clock == "wall")
     while not stop.is_set():
+        keeper.look(time.time())
         carry_out_asked(workspace, controller, clock)
         if clock == "wall":
             controller.step(time.time())
@@ -74,3 +76,4 @@ def run_controller(
         for line in story.news():
             _log.info("%-9s %s", line.kind, line.text)
         stop.wait(1.0 if clock == "wall" else 0.02)
+    keeper.seal(time.time())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Literal
 
 import msgspec
@@ -10,7 +9,8 @@ import sqlalchemy as sa
 
 from everloop import registry, store
 from everloop.errors import NotFoundError
-from everloop.journal import Reader, Record
+from everloop.journal import Record
+from everloop.journal.search import find
 from everloop.loop.dataset import repository
 from everloop.loop.lease import holder
 from everloop.loop.plans import current_plan
@@ -92,7 +92,7 @@ def show(workspace: Workspace, id: str) -> Shown:
             if row is not None:
                 links = _links(connection, kind, dict(row)) | _tagged(workspace, kind, id)
                 return Shown(kind, id, _readable(dict(row)), links)
-    records = _journalled(workspace, id)
+    records = find(workspace.journal, id.lower())
     if not records:
         raise NotFoundError("decision, rollout, version, data version, run, event or prediction", id, _ids(workspace))
     return _prediction(workspace, id, records)
@@ -114,10 +114,9 @@ def _tagged(workspace: Workspace, kind: str, id: str) -> dict[str, list[str]]:
 
 
 def _prediction(workspace: Workspace, id: str, records: list[Record]) -> Shown:
-    told = [{"kind": r.kind, "time": show_time(r.time)} | _decoded(r) for r in records]
+    told = [{"number": r.number, "kind": r.kind, "time": show_time(r.time)} | _decoded(r) for r in records]
     links: dict[str, list[str]] = {}
-    version = next((t.get("version") for t in told if t["kind"] == "prediction"), None)
-    if version:
+    if version := next((str(t["version"]) for t in told if t["kind"] == "prediction" and "version" in t), None):
         found = show(workspace, version)
         links = {"version": [version]} | {
             k: v for k, v in found.links.items() if k in ("run", "data version", "decision")
@@ -128,16 +127,10 @@ def _prediction(workspace: Workspace, id: str, records: list[Record]) -> Shown:
 
 
 def _decoded(record: Record) -> dict[str, Any]:
+    if record.erased:
+        return {"erased": True}
     payload: dict[str, Any] = msgspec.json.decode(record.payload)
-    return {k: v for k, v in (payload or {}).items() if k != "time"}
-
-
-def _journalled(workspace: Workspace, id: str) -> list[Record]:
-    found: list[Record] = []
-    with contextlib.closing(Reader(workspace.journal)) as reader:
-        while records := reader.poll(5000):
-            found += [record for record in records if record.id == id]
-    return found
+    return {k: v for k, v in payload.items() if k != "time"}
 
 
 def _links(connection: store.Connection, kind: str, row: dict[str, Any]) -> dict[str, list[str]]:

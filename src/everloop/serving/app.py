@@ -17,6 +17,7 @@ from typing import Any, get_args
 from everloop.bundles import trusted
 from everloop.errors import EverloopError, UsageError
 from everloop.journal import TickWriter, Writer
+from everloop.journal.machine import announce
 from everloop.serving.batching import Batching
 from everloop.serving.clock import ClockName, event_clock, wall_clock
 from everloop.serving.explain import Explainer
@@ -79,6 +80,7 @@ def _work(
     from everloop.serving.server import run
 
     with contextlib.closing(Writer(options.journal, options.journal_mode, shared=options.workers > 1)) as writer:
+        announce(writer, wall_clock(None), options.threads)
         run(build(options, writer, worker, counts), listener, lambda _: ready())
 
 
