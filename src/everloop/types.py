@@ -146,12 +146,15 @@ class Decision(msgspec.Struct, frozen=True):
     evidence: dict[str, Json] = {}
 
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""Any hexadecimal digit, with the two bits that say which kind of UUID it is."""
+
+
 def new_id(time: float, random: bytes | None = None) -> str:
     """Return a UUIDv7 (RFC 9562) of the event time `time`: ids sort by time, to the millisecond."""
-    tail = int.from_bytes(random or os.urandom(10), "big")
-    moment = max(0, int(time * 1000)) & (1 << 48) - 1
-    digits = f"{moment:012x}7{(tail >> 62) & 0xFFF:03x}{0b10 << 62 | (tail & (1 << 62) - 1):016x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    tail = (random or os.urandom(10)).hex()
+    moment = f"{max(0, int(time * 1000)) & (1 << 48) - 1:012x}"
+    return f"{moment[:8]}-{moment[8:]}-7{tail[:3]}-{_VARIANT[tail[3]]}{tail[4:7]}-{tail[7:19]}"
 
 
 def parse_time(value: str | float) -> float:

@@ -2,6 +2,6 @@
 
 from everloop.inference.model import Model
 from everloop.inference.runtimes import Runtime
-from everloop.inference.tensors import columns_from_lists, unknown_categories
+from everloop.inference.tensors import ColumnReader, columns_from_lists, unknown_categories
 
-__all__ = ["Model", "Runtime", "columns_from_lists", "unknown_categories"]
+__all__ = ["ColumnReader", "Model", "Runtime", "columns_from_lists", "unknown_categories"]

@@ -21,7 +21,7 @@ from everloop.types import Column
 
 __all__ = ["FILE", "GUARDED", "Described", "GraphGuard", "Guards", "RefusedError", "SchemaGuard", "file_of", "score_of"]
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = dict[str, NDArray[Any]]
 FILE, GUARDED = "guards.json", "guarded.onnx"
 _SENTENCES = {
     "outlier": "lies further from all that training saw than usual rows do",
@@ -158,7 +158,7 @@ class _Ranges:
         """Add what lies outside to `flags`, or refuse it; returns the columns to be answered."""
         if self._usual_row(arrays):
             return arrays
-        numbers = np.array([arrays[name] for name in self._names], np.float64)  # (columns, rows)
+        numbers = np.array([arrays[name] for name in self._names], np.float64).reshape(len(self._names), -1)
         inside = (numbers >= self._low) & (numbers <= self._high)
         if np.count_nonzero(inside) == inside.size:
             return arrays
@@ -174,14 +174,17 @@ class _Ranges:
             return arrays
         self._add(flags, "clipped", clipped)
         within = np.clip(numbers, self._low, self._high)
-        changed = [(self._names[place], within[place]) for place in np.flatnonzero(clipped.any(axis=1))]
-        return {**arrays, **{name: values.astype(arrays[name].dtype) for name, values in changed}}
+        for place in np.flatnonzero(clipped.any(axis=1)):
+            given = arrays[name := self._names[place]]
+            arrays = {**arrays, name: within[place].astype(given.dtype).reshape(given.shape)}
+        return arrays
 
     def _usual_row(self, arrays: Arrays) -> bool:
         """Return whether this is one row, and all within bounds: three times cheaper so than by arrays."""
+        if arrays[self._names[0]].size != 1:
+            return False
         for name, low, high in self._row:
-            values = arrays[name]
-            if values.size != 1 or not low <= values.item() <= high:
+            if not low <= arrays[name].item() <= high:
                 return False
         return True
 
@@ -206,5 +209,5 @@ def _refused(guard: GraphGuard, row: int, score: float) -> RefusedError:
 
 def _refuse_unknown(arrays: Arrays, unknown: Mapping[str, list[Any]]) -> None:
     name, values = next(iter(unknown.items()))
-    row, shown = arrays[name].tolist().index(values[0]), repr(str(values[0])[:40])
+    row, shown = arrays[name].ravel().tolist().index(values[0]), repr(str(values[0])[:40])
     raise RefusedError("schema", f"column {name!r}, row {row}: {shown} is no category that training saw: correct it")

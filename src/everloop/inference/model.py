@@ -50,24 +50,25 @@ class Model:
         return self.bundle.manifest
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return one array an output column; scalar columns have shape (rows,)."""
-        return self._answer(inputs, self._outputs)
-
-    def predict_scored(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return what `predict` does and, of a model loaded `guarded`, the scores that `guards.take` takes out."""
-        return self._answer(inputs, self._scored)
-
-    def _answer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Return one array an output column; scalar columns, of inputs too, have shape (rows,)."""
         feeds = {name: inputs[name][:, None] if inputs[name].ndim == 1 else inputs[name] for name in self._inputs}
         found = self._runtime.predict(feeds)
-        return {name: _flat(found[name]) for name in outputs}
+        return {name: _flat(found[name]) for name in self._outputs}
+
+    def predict_scored(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return what `predict` does and, of a model loaded `guarded`, the scores that `guards.take` takes out.
+
+        `feeds` are the columns of the model and no others, those of scalars of shape (rows, 1).
+        """
+        found = self._runtime.predict(feeds)
+        return {name: _flat(found[name]) for name in self._scored}
 
     def warm_up(self) -> None:
         """Answer one row of zeros, so that the first caller does not wait for what a graph does only once.
 
         Raises `BundleError` for a graph that cannot.
         """
-        row = {c.name: np.full((1, *c.shape), _ZERO[c.dtype], _DTYPE[c.dtype]) for c in self.manifest.inputs}
+        row = {c.name: np.full((1, *(c.shape or (1,))), _ZERO[c.dtype], _DTYPE[c.dtype]) for c in self.manifest.inputs}
         try:
             self.predict_scored(row)
         except RequestError as error:

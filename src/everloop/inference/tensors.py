@@ -12,21 +12,47 @@ from numpy.typing import NDArray
 from everloop.errors import RequestError, close_match
 from everloop.types import Column
 
-__all__ = ["columns_from_lists", "unknown_categories"]
+__all__ = ["ColumnReader", "columns_from_lists", "unknown_categories"]
 
 Array = NDArray[Any]
-_FLOAT_ONLY = {float}
+_FLOAT_ONLY = frozenset((float,))
+
+
+class ColumnReader:
+    """Turns the columns of one model into arrays, each of the column's dtype (text as objects), equally long."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns, self._names = columns, [c.name for c in columns]
+        self._floats = all(c.dtype == "float64" and not c.shape for c in columns)
+
+    def feeds(self, values: Mapping[str, list[Any]]) -> dict[str, Array]:
+        """Return what the graph takes: one array a column, of shape [rows, 1] where the column is a scalar.
+
+        None is NaN in a float64 column and refused elsewhere; whole numbers are numbers, booleans are not.
+        """
+        if self._floats and (found := self._plain(values)) is not None:
+            return found
+        arrays = columns_from_lists(self._columns, values)
+        return {name: array[:, None] if array.ndim == 1 else array for name, array in arrays.items()}
+
+    def _plain(self, values: Mapping[str, list[Any]]) -> dict[str, Array] | None:
+        """Return the usual case, floats in every column, by one conversion; None for all else."""
+        if len(values) != len(self._names):
+            return None
+        try:
+            lists = [values[name] for name in self._names]
+        except KeyError:
+            return None
+        flat = list(chain.from_iterable(lists))
+        if not _FLOAT_ONLY.issuperset(map(type, flat)) or len(set(map(len, lists))) != 1:
+            return None
+        return dict(zip(self._names, np.array(flat, dtype=np.float64).reshape(len(lists), -1, 1), strict=True))
 
 
 def columns_from_lists(columns: Sequence[Column], values: Mapping[str, list[Any]]) -> dict[str, Array]:
-    """Return one array a column, of the column's dtype (text as objects), all of the same length.
-
-    None is NaN in a float64 column and refused elsewhere; whole numbers are numbers, booleans are not.
-    """
+    """Return one array a column, as `ColumnReader` does, where those of scalars have shape [rows]."""
     if len(values) != len(columns):
         _refuse_names(columns, values)
-    if (numbers := _plain_numbers(columns, values)) is not None:
-        return numbers
     arrays: dict[str, Array] = {}
     rows = -1
     for column in columns:
@@ -42,25 +68,15 @@ def columns_from_lists(columns: Sequence[Column], values: Mapping[str, list[Any]
     return arrays
 
 
-def _plain_numbers(columns: Sequence[Column], values: Mapping[str, list[Any]]) -> dict[str, Array] | None:
-    """Return the usual case, floats of equal length in every column, by one conversion; None for all else."""
-    names = [c.name for c in columns if c.dtype == "float64"]
-    lists = [values[name] for name in names if name in values]
-    if len(lists) < len(columns) or len(set(map(len, lists))) != 1:
-        return None
-    flat = list(chain.from_iterable(lists))
-    if set(map(type, flat)) != _FLOAT_ONLY:
-        return None
-    return dict(zip(names, np.array(flat, dtype=np.float64).reshape(len(names), -1), strict=True))
-
-
 def unknown_categories(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, list[Any]]:
     """Return, by column, the values that training never saw in a categorical column; a missing number is none."""
     unknown = {}
     for column in columns:
         if column.categories is None:
             continue
-        found = [v for v in dict.fromkeys(arrays[column.name].tolist()) if v == v and v not in column.categories]
+        found = [
+            v for v in dict.fromkeys(arrays[column.name].ravel().tolist()) if v == v and v not in column.categories
+        ]
         if found:
             unknown[column.name] = found
     return unknown

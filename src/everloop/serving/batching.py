@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["ALONE", "Batcher", "Batching"]
 
 Arrays = dict[str, NDArray[Any]]
-Predict = Callable[[Mapping[str, NDArray[Any]]], Arrays]
+Predict = Callable[[Arrays], Arrays]
 
 
 class Batching(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ ALONE = Batching()
 
 
 class _Request(NamedTuple):
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Arrays
     rows: int
     done: asyncio.Future[tuple[Arrays, int]]
 
@@ -45,7 +45,7 @@ class Batcher:
         self._rows = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    async def predict(self, arrays: Mapping[str, NDArray[Any]], rows: int) -> tuple[Arrays, int]:
+    async def predict(self, arrays: Arrays, rows: int) -> tuple[Arrays, int]:
         """Return the answer to `rows` rows, and how many rows were computed together with them."""
         if rows >= self._rules.rows:
             return self._predict(arrays), rows
@@ -81,7 +81,7 @@ class Batcher:
             place += request.rows
 
 
-def _joined(batch: list[_Request]) -> Mapping[str, NDArray[Any]]:
+def _joined(batch: list[_Request]) -> Arrays:
     if len(batch) == 1:
         return batch[0].arrays
     return {name: np.concatenate([request.arrays[name] for request in batch]) for name in batch[0].arrays}

@@ -57,8 +57,8 @@ def decode_body(body: bytes, length: str | None) -> InferRequest:
 
 def wanted_binary(request: InferRequest) -> Collection[str] | None:
     """Return the names of the outputs that the caller wants in binary, None for none; all of them as `*`."""
-    if request.parameters.get("binary_data_output") is True and not request.outputs:
-        return ("*",)
+    if not request.outputs:
+        return ("*",) if request.parameters.get("binary_data_output") is True else None
     every = request.parameters.get("binary_data_output") is True
     named = {o.name for o in request.outputs if (o.parameters or {}).get("binary_data", every) is True}
     return named or None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from everloop.errors import EverloopError, NotFoundError, RequestError
@@ -194,6 +195,7 @@ class HttpApp:
             await send({"type": "lifespan.shutdown.complete"})
 
 
+@lru_cache(256)
 def _target(path: str) -> Target:
     """Return what a path addresses; raises `NotFoundError` for a path that is not the protocol's."""
     match path.split("/"):

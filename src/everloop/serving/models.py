@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from everloop.bundles import Manifest, trusted
 from everloop.errors import BundleError, RequestError
-from everloop.inference import Model, columns_from_lists, unknown_categories
+from everloop.inference import ColumnReader, Model, unknown_categories
 from everloop.serving.batching import ALONE, Batcher, Batching
 from everloop.serving.limits import too_late
 from everloop.serving.protocol import DATATYPES, OutputTensor, RequestedOutput, Tensor
@@ -52,7 +52,7 @@ class LoadedModel:
     def __init__(self, version: str, model: Model, batching: Batching = ALONE) -> None:
         self.version, self._model = version, model
         self._batcher = Batcher(model.predict_scored, batching) if batching.rows > 1 else None
-        self._reader = TensorReader(model.manifest.inputs)
+        self._reader, self._columns = TensorReader(model.manifest.inputs), ColumnReader(model.manifest.inputs)
         self._datatypes = {c.name: DATATYPES[c.dtype] for c in model.manifest.outputs}
         self._categorical = any(c.categories is not None for c in model.manifest.inputs)
 
@@ -72,9 +72,8 @@ class LoadedModel:
         reject raise `RefusedError`.
         """
         inputs = self._reader.read(tensors)
-        columns = self._model.manifest.inputs
-        arrays = columns_from_lists(columns, inputs)
-        unknown = unknown_categories(columns, arrays) if self._categorical else {}
+        arrays = self._columns.feeds(inputs)
+        unknown = unknown_categories(self.manifest.inputs, arrays) if self._categorical else {}
         guards = self._model.guards
         checked, flags = guards.check(arrays, unknown)
         rows, together = tensors[0].shape[0], 0
@@ -87,7 +86,7 @@ class LoadedModel:
         flags |= guards.take(found)
         return Answer(inputs, found, unknown, flags, together if together != rows else 0)
 
-    async def _in_a_thread(self, arrays: Mapping[str, NDArray[Any]], seconds: float) -> dict[str, NDArray[Any]]:
+    async def _in_a_thread(self, arrays: dict[str, NDArray[Any]], seconds: float) -> dict[str, NDArray[Any]]:
         try:
             return await asyncio.wait_for(asyncio.to_thread(self._model.predict_scored, arrays), seconds)
         except TimeoutError:

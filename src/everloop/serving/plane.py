@@ -97,35 +97,33 @@ class Plane:
         """
         self._begin()
         try:
-            return await self._infer(request, context)
+            started = self._timer()
+            serving = self._serving_for(context.model, context.version)
+            self._check_loaded(serving)
+            seconds = self._limits.seconds_of(request.parameters)
+            moment = self._clock(request.parameters.get("time"))
+            id = request.id.lower() if request.id and _is_uuid(request.id) else new_id(moment)
+            route = self._route(serving, request, context, id, moment)
+            model = serving.models[route.version]
+            model.check_outputs(request.outputs)
+            counters = serving.metrics[route.version]
+            try:
+                answer = await model.answer(request.inputs, seconds)
+            except RefusedError as refused:
+                counters.guard(refused.guard, "rejected")
+                raise
+            latency = self._timer() - started
+            if latency > seconds:
+                raise too_late(seconds)
+            await self._append("prediction", id, moment, _encode(_prediction(serving.plan, route, answer, latency)))
+            if answer.flags or answer.unknown:
+                for guard in {*answer.flags, *(("schema",) if answer.unknown else ())}:
+                    counters.guard(guard, "flagged")
+            counters.predictions.inc()
+            counters.seconds.observe(self._timer() - started)
+            return _response(request, serving.plan.model, route, id, model, answer)
         finally:
             self._under_way -= 1
-
-    async def _infer(self, request: InferRequest, context: Context) -> InferResponse:
-        started = self._timer()
-        serving = self._serving_for(context.model, context.version)
-        self._check_loaded(serving)
-        seconds = self._limits.seconds_of(request.parameters)
-        moment = self._clock(request.parameters.get("time"))
-        id = request.id.lower() if request.id and _is_uuid(request.id) else new_id(moment)
-        route = self._route(serving, request, context, id, moment)
-        model = serving.models[route.version]
-        model.check_outputs(request.outputs)
-        counters = serving.metrics[route.version]
-        try:
-            answer = await model.answer(request.inputs, seconds)
-        except RefusedError as refused:
-            counters.guard(refused.guard, "rejected")
-            raise
-        latency = self._timer() - started
-        if latency > seconds:
-            raise too_late(seconds)
-        await self._append("prediction", id, moment, _encode(_prediction(serving.plan, route, answer, latency)))
-        for guard in {*answer.flags, *(("schema",) if answer.unknown else ())}:
-            counters.guard(guard, "flagged")
-        counters.predictions.inc()
-        counters.seconds.observe(self._timer() - started)
-        return _response(request, serving.plan.model, route, id, model, answer)
 
     async def feedback(self, model: str, items: Sequence[FeedbackItem]) -> int:
         """Return the number of labels taken, once the journal holds all of them; one wrong label refuses the batch.

@@ -77,6 +77,8 @@ class TensorReader:
         if tensor.shape[1] != width or tensor.shape[0] < 1:
             raise RequestError(f"tensor {tensor.name!r} has shape {tensor.shape}: this model takes [rows, {width}]")
         values = _VALUES[tensor.datatype](tensor, _flat(tensor))
+        if len(values) == width:
+            return {name: [value] for name, value in zip(self._accepted, values, strict=True)}
         return {name: values[place::width] for place, name in enumerate(self._accepted)}
 
     def _check(self, columns: dict[str, Values], tensors: Sequence[Tensor]) -> None:
