@@ -183,10 +183,7 @@ class _Ranges:
         """Return whether this is one row, and all within bounds: three times cheaper so than by arrays."""
         if arrays[self._names[0]].size != 1:
             return False
-        for name, low, high in self._row:
-            if not low <= arrays[name].item() <= high:
-                return False
-        return True
+        return all(low <= arrays[name].item() <= high for name, low, high in self._row)
 
     def _add(self, flags: dict[str, Any], key: str, wrong: NDArray[np.bool_]) -> None:
         for place in np.flatnonzero(wrong.any(axis=1)).tolist():
