@@ -90,6 +90,8 @@ class Training(Section, frozen=True, kw_only=True):
     horizon: str = "14d"
     """Event time that a model has to hold: the length of each past block that a choice is judged on."""
     seed: int = 0
+    runtime: Literal["onnx", "native"] = "onnx"
+    """What the model becomes: a graph, or its library's own format, which a process of its own answers with."""
 
 
 class Deployment(Section, frozen=True, kw_only=True):
@@ -172,6 +174,8 @@ class Serving(Section, frozen=True, kw_only=True):
     """Rows of several requests that are computed together at most; 1 turns batches off."""
     batch_wait: str = "1ms"
     """How long a request waits at most for others to share its batch."""
+    native: tuple[str, ...] | None = None
+    """Types that models that are no graphs may hold; without it such models are refused."""
 
 
 class Tracking(Section, frozen=True, kw_only=True):
@@ -329,6 +333,9 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
 
 
 def _check_forms(settings: Settings, text: str, path: str) -> None:
+    if settings.training.runtime == "native" and settings.serving.native is None:
+        message = "[training.runtime] 'native' needs [serving] native = []: the types that such a model may hold"
+        raise SettingsError(message, path, _line(text, ["training", "runtime"]))
     window, sticky = settings.training.window, settings.deployment.sticky_by
     mlflow = settings.tracking.mlflow
     if mlflow is True or (isinstance(mlflow, str) and not re.fullmatch(r"local|https?://.+", mlflow)):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.projects import write_project
 
 from everloop import store as tables
-from everloop.errors import CheckError, UsageError
+from everloop.errors import CheckError, SettingsError, UsageError
 from everloop.loop.asking import ask
 from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, ROLLBACK, post, result
 from everloop.loop.controller import Controller
@@ -225,3 +225,30 @@ def test_a_training_that_crashes_its_process_fails_alone(tmp_path: Path) -> None
     assert ask(folder, RETRAIN, {"reason": "third"})["rollout"] == "r-1"
     with opened(folder) as workspace:
         assert [d["status"] for d in workspace.store.rows(sa.select(tables.decision))] == ["done", "failed", "done"]
+
+
+def test_a_native_model_goes_through_the_whole_loop(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project", "classification", days=30, change=60)
+    text = (folder / "everloop.toml").read_text()
+    allowed = text.replace("[training]", '[serving]\nnative = []\n\n[training]\nruntime = "native"')
+    (folder / "everloop.toml").write_text(text.replace("[training]", '[training]\nruntime = "native"'))
+    with (
+        pytest.raises(SettingsError, match=r"\[training.runtime\] 'native' needs \[serving\] native = \[\]"),
+        opened(folder),
+    ):
+        pass
+    (folder / "everloop.toml").write_text(allowed)
+    with opened(folder) as workspace:
+        loop = Loop(workspace)
+        loop.ask(RETRAIN)
+        (version,) = loop.rows(tables.model_version)
+        model = workspace.model(version["bundle"])
+        assert (model.native, model.guards.names) == (True, ("schema",))
+        assert version["sha256"] == model.bundle.manifest.files["native.json"]
+        assert "model.onnx" not in model.bundle.files
+        found = model.predict({name: np.array([0.5, -0.5]) for name in ("a", "b", "hour")})
+        assert found["probability"].shape == (2, 2)
+        assert set(found["label"].tolist()) <= {"yes", "no"}
+        loop.ask(RETRAIN)  # the champion is one to beat
+        assert len(loop.rows(tables.model_version)) == 2
+        loop.controller.close()

@@ -47,7 +47,7 @@ def test_a_prediction_leads_back_to_the_data(workspace: Workspace) -> None:
     told = labels(workspace, new_id(NOW, b"0123456789"), "up")
     assert told.startswith("prediction ")
     assert "answered by: version v1" in told
-    for part in ("bundle: json", "sign (run", "graph: bytes", "train (run", "answers: choose_window", "collect (run"):
+    for part in ("bundle: json", "sign (run", "model: json", "train (run", "answers: choose_window", "collect (run"):
         assert part in told
     assert "data-1: 360 rows" in told or "data-1: " in told
     assert "version v2" not in told

@@ -94,7 +94,7 @@ def test_killed_processes_lose_nothing_acknowledged(demo: tuple[Path, dict[str, 
                 assert record.verify()
                 if record.kind == "prediction":
                     predicted.setdefault(record.id, record.read(Prediction))
-                else:
+                elif record.kind == "feedback":
                     labelled.setdefault(record.id, record.read(Feedback))
     assert len(predicted) == ROWS // 2
     assert set(labelled) <= set(predicted)

@@ -42,6 +42,7 @@ def serve(
             max_body=size(serving.max_body),
             workers=serving.workers,
             threads=serving.threads,
+            native=serving.native,
             max_requests=serving.max_requests,
             timeout=seconds(serving.timeout),
             batching=Batching(serving.batch_rows, seconds(serving.batch_wait)),

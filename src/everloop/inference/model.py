@@ -13,6 +13,8 @@ from everloop.bundles import Bundle, Manifest, PublicKey, load
 from everloop.errors import BundleError, RequestError
 from everloop.inference.guards import Guards
 from everloop.inference.runtimes import Runtime
+from everloop.inference.runtimes.native import FILE as NATIVE
+from everloop.inference.runtimes.native import NativeRuntime
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.inference.tensors import columns_from_lists
 
@@ -29,15 +31,28 @@ class Model:
         self._scored = [*self._outputs, *(guards.outputs if guarded else ())]
 
     @classmethod
-    def load(cls, folder: Path, keys: Sequence[PublicKey], threads: int = 1, *, guarded: bool = False) -> Model:
+    def load(
+        cls,
+        folder: Path,
+        keys: Sequence[PublicKey],
+        threads: int = 1,
+        *,
+        guarded: bool = False,
+        native: Sequence[str] | None = None,
+    ) -> Model:
         """Verify a bundle and load its graph; raises `BundleError` when a byte or a signature is wrong.
 
         A graph whose inputs or outputs are not those of the manifest is refused here, not at every request. `guarded`
-        loads the graph that gives the scores of guards too, for `predict_scored`.
+        loads the graph that gives the scores of guards too, for `predict_scored`. `native` are the types that a model
+        that is no graph may hold; without it such a model is refused.
         """
         bundle = load(folder, keys)
         guards = Guards.load(bundle)
-        runtime = OnnxRuntime(bundle.read(guards.graph if guarded else "model.onnx"), threads)
+        runtime: OnnxRuntime | NativeRuntime
+        if NATIVE in bundle.files:
+            runtime = _native(bundle, native)
+        else:
+            runtime = OnnxRuntime(bundle.read(guards.graph if guarded else "model.onnx"), threads)
         different = {c.name for c in bundle.manifest.inputs}.symmetric_difference(runtime.inputs)
         different |= {c.name for c in bundle.manifest.outputs}.difference(runtime.outputs)
         different |= set(guards.outputs).difference(runtime.outputs) if guarded else set()
@@ -48,6 +63,11 @@ class Model:
     @property
     def manifest(self) -> Manifest:
         return self.bundle.manifest
+
+    @property
+    def native(self) -> bool:
+        """Whether another process answers, which has to be waited for."""
+        return NATIVE in self.bundle.files
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return one array an output column; scalar columns, of inputs too, have shape (rows,)."""
@@ -82,6 +102,14 @@ class Model:
 
 _ZERO: dict[str, Any] = {"float64": 0.0, "int64": 0, "bool": False, "string": ""}
 _DTYPE: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
+
+
+def _native(bundle: Bundle, allowed: Sequence[str] | None) -> NativeRuntime:
+    if allowed is None:
+        raise BundleError(
+            f"{bundle.path} holds a native model, which runs its library's code: allow it, [serving] native"
+        )
+    return NativeRuntime({name: bundle.read(name) for name in bundle.files}, allowed)
 
 
 def _flat(array: NDArray[Any]) -> NDArray[Any]:

@@ -29,11 +29,13 @@ from everloop.training import (
     Problem,
     Recipe,
     build,
+    check_answers,
     check_parity,
     choose,
     fit_recipe,
     fixed,
     merge,
+    native,
     prepare,
     to_onnx,
 )
@@ -50,6 +52,7 @@ LEARNING = (
     "sklearn.pipeline", "sklearn.preprocessing",
 )  # fmt: skip
 """What fitting and exporting import, whatever the estimator."""
+GRAPH = "model.onnx"
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -80,6 +83,9 @@ class Ask(msgspec.Struct, frozen=True):
     gates: dict[str, Any]
     code: dict[str, str]
     """Fingerprints of the project's modules behind `model`: a changed helper is another question."""
+    runtime: str = "onnx"
+    native: list[str] | None = None
+    """The types that native models may hold."""
 
 
 class Champion(msgspec.Struct, frozen=True):
@@ -127,7 +133,7 @@ class Judged(NamedTuple):
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """Where the bundle lies, and the hash of its graph."""
+    """Where the bundle lies, and the hash of its model."""
 
     bundle: str
     sha256: str
@@ -165,33 +171,46 @@ def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
 
 
 @step(preload=LEARNING)
-def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> bytes:
-    """Fit the chosen recipe on all rows, export it, and refuse a graph that answers otherwise."""
+def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> dict[str, bytes]:
+    """Fit the chosen recipe on all rows, and refuse what would be served where it answers otherwise.
+
+    The files are `model.onnx`, or those of a native model.
+    """
     problem, times = problem_of(schema, ask), event_times(rows, schema.time)
     trained = fit_recipe(problem, rows, times, choice.recipe, float(times[-1]))
-    merged = _graph(trained, schema)
     spread = float(rows[schema.target.name].std()) if schema.task == "regression" else 1.0
+    if ask.runtime == "native":
+        files = native.save(trained, schema.inputs, ask.native or [])
+        served = native.load(files, ask.native or []).answers(rows)
+        check_answers(served, trained.answers(rows), schema.task, spread, "the saved model")
+        return files
+    merged = _graph(trained, schema)
     check_parity(merged, trained.answers(rows), rows, schema.inputs, schema.task, spread)
-    return merged
+    return {GRAPH: merged}
 
 
 @step(preload=LEARNING)
 def guard(
     rows: pd.DataFrame,
     schema: Schema,
-    graph: bytes,
+    model: dict[str, bytes],
     choice: Window,
     answers: dict[str, NDArray[Any]],
     ask: Ask,
     policies: Policies,
 ) -> dict[str, bytes]:
-    """Return the files of the guards; a differentiable model is fitted once more, without its out-of-time rows."""
+    """Return the files of the guards; a differentiable model is fitted once more, without its out-of-time rows.
+
+    A native model has the schema guard alone: there is no graph that could give scores.
+    """
+    if GRAPH not in model:
+        return make_guards(rows, schema.inputs, schema.task, b"", Policies(policies.schema, "off", "off"))
     problem, times, place = problem_of(schema, ask), event_times(rows, schema.time), answers["place"]
     earlier = None
     if policies.adversarial != "off" and place[0] and differentiable(problem.build()):
         trained = fit_recipe(problem, rows, times, choice.recipe, float(times[place[0] - 1]))
         earlier = Earlier(_graph(trained, schema), tuple(place.tolist()))
-    return make_guards(rows, schema.inputs, schema.task, graph, policies, earlier, ask.seed)
+    return make_guards(rows, schema.inputs, schema.task, model[GRAPH], policies, earlier, ask.seed)
 
 
 @step(preload=LEARNING)
@@ -206,7 +225,7 @@ def judge(
     baseline = block_means(times, own, ask.block, float(times[0])).tolist()
     evidence = GateEvidence(score(schema.task, truth, answers["answers"]))
     if champion is not None:
-        model = Model.load(Path(champion.bundle), trusted(Path(champion.keys)))
+        model = Model.load(Path(champion.bundle), trusted(Path(champion.keys)), native=ask.native)
         fair, answered = times > champion.trained_until, answers_of(model, judged, schema)
         if not fair.any():  # no new rows (the code changed): its own out-of-time answers are fair too
             fair, answered = _remembered(model, times, answered)
@@ -224,7 +243,7 @@ def judge(
 def sign(
     rows: pd.DataFrame,
     schema: Schema,
-    graph: bytes,
+    model: dict[str, bytes],
     chosen: Window,
     answers: dict[str, NDArray[Any]],
     metrics: dict[str, float],
@@ -247,14 +266,14 @@ def sign(
         )
         reference = rows.iloc[answers["place"]]
         content = {
-            "model.onnx": graph,
+            **model,
             "schema.json": msgspec.json.encode(schema),
             "reference.npz": _reference(reference, schema, answers["answers"]),
             **guards,
         }
         bundles.write(place, described, content, key)
     bundle = bundles.load(place, (key.public,))
-    return Signed(folder, bundle.manifest.files["model.onnx"])
+    return Signed(folder, bundle.manifest.files[GRAPH if GRAPH in bundle.files else native.FILE])
 
 
 class Outcome(NamedTuple):
@@ -280,10 +299,10 @@ def retrain(
 ) -> Outcome:
     """Return a judged, signed bundle of what was trained on `rows`."""
     chosen = choose_window(rows, schema, ask)
-    graph = train(rows, schema, chosen.choice, ask)
+    model = train(rows, schema, chosen.choice, ask)
     judged = judge(rows, schema, chosen.answers, ask, champion)
-    guards = guard(rows, schema, graph, chosen.choice, chosen.answers, ask, policies)
-    signed = sign(rows, schema, graph, chosen.choice, chosen.answers, judged.metrics, guards, manifest, folder, keys)
+    guards = guard(rows, schema, model, chosen.choice, chosen.answers, ask, policies)
+    signed = sign(rows, schema, model, chosen.choice, chosen.answers, judged.metrics, guards, manifest, folder, keys)
     return Outcome(chosen.choice, judged.metrics, judged.verdict, judged.baseline, signed)
 
 
@@ -308,7 +327,7 @@ def problem_of(schema: Schema, ask: Ask) -> Problem:
         inputs=tuple(schema.names),
         target=schema.target.name,
         classes=schema.classes,
-        build=lambda: build(ask.model, Path(ask.folder), ask.parameters, ask.seed),
+        build=lambda: build(ask.model, Path(ask.folder), ask.parameters, ask.seed, graph=ask.runtime == "onnx"),
         loss=loss,
         horizon=ask.horizon,
         block=ask.block,

@@ -147,7 +147,7 @@ def _where(workspace: Workspace, decided: float) -> Where:
 
 def ask_of(workspace: Workspace, *, first: bool) -> Ask:
     """Return what the project file asks to be trained."""
-    training = workspace.settings.training
+    training, allowed = workspace.settings.training, workspace.settings.serving.native
     return Ask(
         folder=str(workspace.folder),
         model=training.model,
@@ -159,6 +159,8 @@ def ask_of(workspace: Workspace, *, first: bool) -> Ask:
         block=seconds(workspace.settings.monitoring.block),
         gates=workspace.settings.gates,
         code=fingerprint(training.model, workspace.folder),
+        runtime=training.runtime,
+        native=list(allowed) if allowed is not None else None,
     )
 
 

@@ -46,7 +46,8 @@ class Workspace:
     def model(self, bundle: str) -> Model:
         """Return the model of a bundle, verified and loaded once."""
         if bundle not in self._models:
-            self._models[bundle] = Model.load(self.path(bundle), trusted(self.keys))
+            allowed = self.settings.serving.native
+            self._models[bundle] = Model.load(self.path(bundle), trusted(self.keys), native=allowed)
         return self._models[bundle]
 
     def keep_models(self, bundles: set[str]) -> None:

@@ -91,9 +91,9 @@ def build(options: ServeOptions, writer: Writer, worker: int = 0, counts: Path |
     """
     metrics = Metrics(counts)
     journal = TickWriter(writer)
-    loader = ModelLoader(options.root, options.keys, options.threads, options.batching)
+    loader = ModelLoader(options.root, options.keys, options.threads, options.batching, options.native)
     limits = Limits(options.max_requests, options.timeout)
-    explainer = Explainer(options.keys, options.journal, options.timeout)
+    explainer = Explainer(options.keys, options.journal, options.timeout, options.native)
     plane = Plane(loader, journal, _CLOCKS[options.clock], metrics, limits, explainer)
     watch = PlanWatch(plane, PlanFile(options.plan), metrics)
     repository = Repository(plane, watch)
@@ -175,7 +175,11 @@ def _options(arguments: Sequence[str] | None) -> ServeOptions:
     parser.add_argument("--batch-wait", type=float, default=0.001, help="seconds at most (default: %(default)s)")
     parser.add_argument("--token-file", type=Path, help="holds the token that feedback needs")
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference (default: %(default)s)")
+    parser.add_argument(
+        "--native", nargs="*", metavar="TYPE", help="serve native models too, of these types (default: none)"
+    )
     given = vars(parser.parse_args(arguments))
+    given["native"] = tuple(given["native"]) if given["native"] is not None else None
     file = given.pop("token_file")
     given["batching"] = Batching(given.pop("batch_rows"), given.pop("batch_wait"))
     return ServeOptions(**given, token=read_token(file) if file else None)

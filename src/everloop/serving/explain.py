@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -23,8 +24,16 @@ WAITING = 16
 class Explainer:
     """Explains in a process of its own, which ends with this one."""
 
-    def __init__(self, keys: Path, journal: Path, seconds: float, waiting: int = WAITING) -> None:
+    def __init__(
+        self,
+        keys: Path,
+        journal: Path,
+        seconds: float,
+        native: Sequence[str] | None = None,
+        waiting: int = WAITING,
+    ) -> None:
         self._keys, self._journal, self._seconds, self._most = keys, journal, seconds, waiting
+        self._native = list(native) if native is not None else None
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -38,7 +47,7 @@ class Explainer:
         """
         if self._waiting >= self._most:
             raise SystemError_(f"{self._waiting} explanations wait already: try again")
-        order.keys, order.journal = str(self._keys), str(self._journal)
+        order.keys, order.journal, order.native = str(self._keys), str(self._journal), self._native
         self._waiting += 1
         try:
             async with asyncio.timeout(self._seconds), self._turn:

@@ -40,6 +40,7 @@ class Order(msgspec.Struct):
     background: int = 32
     seed: int = 0
     of_class: str | int | float | bool | None = None
+    native: list[str] | None = None
 
 
 class Reply(msgspec.Struct):
@@ -78,9 +79,13 @@ def _answer(order: Order, models: dict[str, Model]) -> Reply:
     if order.prediction:
         records = find(Path(order.journal), order.prediction)
         for record in records:
-            if record.kind == "explanation" and (known := record.read(Explanation)).asked == asked:
+            if (
+                not record.erased
+                and record.kind == "explanation"
+                and (known := record.read(Explanation)).asked == asked
+            ):
                 return Reply(known, stored=True)
-        answered = next((r.read(Prediction) for r in records if r.kind == "prediction"), None)
+        answered = next((r.read(Prediction) for r in records if r.kind == "prediction" and not r.erased), None)
         if answered is None:
             raise NotFoundError("prediction", order.prediction)
         order.version, order.inputs = answered.version, answered.inputs
@@ -91,7 +96,7 @@ def _answer(order: Order, models: dict[str, Model]) -> Reply:
     if bundle not in models:
         while len(models) >= KEPT:
             del models[next(iter(models))]
-        models[bundle] = Model.load(Path(bundle), trusted(Path(order.keys)))
+        models[bundle] = Model.load(Path(bundle), trusted(Path(order.keys)), native=order.native)
     rows = _explained(models[bundle], order)
     return Reply(Explanation(order.version, rows, asked))
 

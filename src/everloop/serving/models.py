@@ -51,7 +51,7 @@ class LoadedModel:
 
     def __init__(self, version: str, model: Model, batching: Batching = ALONE) -> None:
         self.version, self._model = version, model
-        self._batcher = Batcher(model.predict_scored, batching) if batching.rows > 1 else None
+        self._batcher = Batcher(model.predict_scored, batching) if batching.rows > 1 and not model.native else None
         self._reader, self._columns = TensorReader(model.manifest.inputs), ColumnReader(model.manifest.inputs)
         self._datatypes = {c.name: DATATYPES[c.dtype] for c in model.manifest.outputs}
         self._categorical = any(c.categories is not None for c in model.manifest.inputs)
@@ -59,6 +59,11 @@ class LoadedModel:
     @property
     def manifest(self) -> Manifest:
         return self._model.manifest
+
+    @property
+    def platform(self) -> str:
+        """What the protocol calls what executes it."""
+        return "everloop_native" if self._model.native else "onnx_onnxv1"
 
     @property
     def guards(self) -> tuple[str, ...]:
@@ -77,7 +82,7 @@ class LoadedModel:
         guards = self._model.guards
         checked, flags = guards.check(arrays, unknown)
         rows, together = tensors[0].shape[0], 0
-        if rows >= _LARGE:
+        if rows >= _LARGE or self._model.native:
             found = await self._in_a_thread(checked, seconds)
         elif self._batcher is None:
             found = self._model.predict_scored(checked)
@@ -116,8 +121,15 @@ class LoadedModel:
 class ModelLoader:
     """Loads the bundles of plans; a version that is loaded already is not loaded again."""
 
-    def __init__(self, root: Path, keys: Path, threads: int = 1, batching: Batching = ALONE) -> None:
-        self._root, self._keys, self._threads, self._batching = root, keys, threads, batching
+    def __init__(
+        self,
+        root: Path,
+        keys: Path,
+        threads: int = 1,
+        batching: Batching = ALONE,
+        native: Sequence[str] | None = None,
+    ) -> None:
+        self._root, self._keys, self._threads, self._batching, self._native = root, keys, threads, batching, native
 
     async def load(self, plan: Plan, loaded: Mapping[str, LoadedModel]) -> dict[str, LoadedModel]:
         """Return the models of a plan by version; raises `BundleError` and keeps nothing when one cannot be loaded.
@@ -140,6 +152,6 @@ class ModelLoader:
 
     def _load(self, version: str, bundle: str) -> LoadedModel:
         folder = self._root / bundle.removeprefix("file://")
-        model = Model.load(folder, trusted(self._keys), self._threads, guarded=True)
+        model = Model.load(folder, trusted(self._keys), self._threads, guarded=True, native=self._native)
         model.warm_up()
         return LoadedModel(version, model, self._batching)

@@ -41,6 +41,8 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     batching: Batching = ALONE
     grpc_port: int | None = None
     workers: int = 1
+    native: tuple[str, ...] | None = None
+    """Types that models that are no graphs may hold; None refuses such models."""
 
 
 def check_options(options: ServeOptions) -> None:

@@ -166,12 +166,13 @@ class Plane:
     def metadata(self, model: str, version: str | None = None) -> ModelMetadata:
         """Return the metadata of a version, of the champion when none is named."""
         serving = self._serving_for(model, version)
-        manifest = serving.models[version or serving.plan.champion.version].manifest
+        loaded = serving.models[version or serving.plan.champion.version]
+        manifest = loaded.manifest
         widths = {"probability": len(manifest.classes)} if manifest.classes else {}
         return ModelMetadata(
             name=model,
             versions=list(serving.models),
-            platform="onnx_onnxv1",
+            platform=loaded.platform,
             inputs=[tensor_metadata(c) for c in manifest.inputs],
             outputs=[tensor_metadata(c, None if c.shape else widths.get(c.name)) for c in manifest.outputs],
         )

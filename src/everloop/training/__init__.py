@@ -2,7 +2,7 @@
 
 from everloop.training.estimators import build, forget_modules, load_function, prepare
 from everloop.training.export import to_onnx
-from everloop.training.parity import check_parity
+from everloop.training.parity import check_answers, check_parity
 from everloop.training.team import TIME_INDEX, GraphPart, merge
 from everloop.training.window import AUTO, EVERYTHING, Choice, Problem, Recipe, Trained, choose, fit_recipe, fixed
 
@@ -16,6 +16,7 @@ __all__ = [
     "Recipe",
     "Trained",
     "build",
+    "check_answers",
     "check_parity",
     "choose",
     "fit_recipe",

@@ -65,8 +65,11 @@ def _make_room(name: str, folder: Path) -> None:
             del sys.modules[known]
 
 
-def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int) -> Any:
-    """Return the unfitted estimator of the project; every `random_state` left open becomes `seed`."""
+def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int, *, graph: bool = True) -> Any:
+    """Return the unfitted estimator of the project; every `random_state` left open becomes `seed`.
+
+    One that is to become a graph casts to float32 before its last step.
+    """
     function = load_function(reference, folder)
     try:
         estimator = function(**parameters)
@@ -77,7 +80,8 @@ def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int
     open_seeds = {
         k: seed for k, v in estimator.get_params(deep=True).items() if k.endswith("random_state") and v is None
     }
-    return with_cast(estimator.set_params(**open_seeds))
+    estimator.set_params(**open_seeds)
+    return with_cast(estimator) if graph else estimator
 
 
 def prepare(reference: str | None, folder: Path, rows: pd.DataFrame) -> pd.DataFrame:

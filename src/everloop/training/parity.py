@@ -13,7 +13,7 @@ from everloop.errors import ParityError
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.types import Column, Task
 
-__all__ = ["ALLOWED_SHARE", "TOLERANCE", "check_parity"]
+__all__ = ["ALLOWED_SHARE", "TOLERANCE", "check_answers", "check_parity"]
 
 ALLOWED_SHARE, TOLERANCE = 0.001, 1e-3
 
@@ -28,16 +28,21 @@ def check_parity(
     """
     found = OnnxRuntime(graph).predict({c.name: _tensor(rows[c.name], c) for c in inputs})
     served = found["prediction" if task == "regression" else "probability"].astype(np.float64)
-    if task == "regression":
-        off = np.abs(served.reshape(-1) - answers) / (spread or 1.0)
-    else:
-        off = np.abs(served - answers).max(axis=1)
+    return check_answers(served.reshape(answers.shape), answers, task, spread, "the ONNX graph")
+
+
+def check_answers(
+    served: NDArray[np.float64], answers: NDArray[np.float64], task: Task, spread: float, what: str
+) -> dict[str, float]:
+    """Return how far the answers of `what` is served lie from the estimator's, as `check_parity` does."""
+    apart = np.abs(served - answers)
+    off = apart / (spread or 1.0) if task == "regression" else apart.max(axis=1)
     share = float((~(off <= TOLERANCE)).mean())  # what is no number differs
-    figures = {"rows": float(len(rows)), "share": share, "largest": float(off.max())}
+    figures = {"rows": float(len(answers)), "share": share, "largest": float(off.max())}
     if not share <= ALLOWED_SHARE:
         unit = "of the target's spread" if task == "regression" else "of probability"
         raise ParityError(
-            f"the ONNX graph differs from the estimator on {share:.2%} of {len(rows)} rows "
+            f"{what} differs from the estimator on {share:.2%} of {len(answers)} rows "
             f"(largest {off.max():.3g} {unit}, allowed {ALLOWED_SHARE:.1%}): the bundle is refused; "
             "try the model without the step that was added last"
         )
