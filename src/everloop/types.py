@@ -51,6 +51,8 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     bundle: str
     role: Literal["champion", "candidate"]
     weight: float
+    level: tuple[float, ...] = ()
+    """What corrects its answers (`everloop.statistics.levels`): one factor, or one weight a class; empty for nothing."""
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,7 +81,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `inputs` and `outputs` map a column's name to one value a row; every list has the same length.
     `propensity` is the probability with which this variant was chosen; `batch` how many rows were computed together,
-    where that is not the number of its own.
+    where that is not the number of its own; `raw` holds the outputs before the plan's `level` corrected them.
     """
 
     model: str
@@ -93,6 +95,8 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     latency_us: int = 0
     batch: int = 0
     flags: dict[str, Any] = {}
+    level: tuple[float, ...] = ()
+    raw: dict[str, list[Any]] = {}
 
 
 class Feedback(msgspec.Struct, frozen=True, omit_defaults=True):

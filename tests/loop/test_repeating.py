@@ -55,14 +55,16 @@ def test_another_machine_promises_nothing(workspace: Workspace) -> None:
 def test_an_answer_that_breaks_the_promise_is_told(workspace: Workspace) -> None:
     serve(workspace, [ride(2.0)])
     wrong = Prediction(workspace.name, "v1", {"hour": [1.0], "temp": [0.5], "hum": [0.25]}, {"prediction": [9.0]})
+    corrected = msgspec.structs.replace(wrong, level=(2.0,), raw={"prediction": [1.75]}, outputs={"prediction": [3.5]})
     batched = msgspec.structs.replace(wrong, batch=7)
-    ids = [new_id(1.0), new_id(2.0)]
+    ids = [new_id(1.0), new_id(2.0), new_id(3.0)]
     writer = Writer(workspace.journal)
-    for one, prediction in zip(ids, (wrong, batched), strict=True):
+    for one, prediction in zip(ids, (wrong, batched, corrected), strict=True):
         writer.append("prediction", one, 1.0, msgspec.json.encode(prediction))
     writer.close()
     found = repeat(workspace, ids[0])
     assert (found.promised, found.equal, found.kept, found.largest_difference) == (True, False, False, 7.25)
+    assert repeat(workspace, ids[2]).equal  # what a plan's level made of it is no part of the model
     together = repeat(workspace, ids[1])
     assert together.because == ["batch of 1 rows, then 7 of several requests"]
 

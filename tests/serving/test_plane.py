@@ -8,13 +8,14 @@ import msgspec
 import pytest
 from tests.serving.sites import Site, named, open_plane, read_journal, rides_plan
 
-from everloop.errors import JournalError, NotFoundError, RequestError, SystemError_
+from everloop.errors import BundleError, JournalError, NotFoundError, RequestError, SystemError_
 from everloop.serving.metrics import Metrics
 from everloop.serving.models import ModelLoader
 from everloop.serving.plane import Context, Plane
 from everloop.serving.protocol import FeedbackItem, InferRequest, InferResponse, TensorMetadata
 from everloop.types import Feedback, Plan, Prediction, Variant
 
+NO_HEADERS: dict[str, str] = {}
 ID = "018f2c3a-0000-7000-8000-00000000000a"
 
 
@@ -173,3 +174,42 @@ async def test_requests_under_way_finish_on_the_plan_they_began_with(plane: Plan
         offset = 1000.0 if prediction.version == "v2" else 0.0
         assert (answer.model_version, answer.outputs[0].data) == (prediction.version, prediction.outputs["prediction"])
         assert prediction.outputs["prediction"] == [prediction.inputs["hour"][0] + 0.75 + offset]
+
+
+@pytest.mark.asyncio
+async def test_a_plan_corrects_answers_by_its_level_and_the_journal_keeps_both(site: Site) -> None:
+    async with open_plane(site) as plane:
+        await plane.take(with_level(rides_plan(1), 1.5))
+        answer = await ask(plane, 3.0)
+        await plane.take(rides_plan(2))
+        assert (await ask(plane, 3.0)).outputs[0].data == [3.75]
+        shop = Plan(3, "shop", (Variant("s1", "bundles/s1", "champion", 1.0, (0.9, 0.1)),))
+        await plane.take(shop)
+        body = {"inputs": purchase(), "parameters": {"time": 100.0}}
+        bought = await plane.infer(msgspec.convert(body, InferRequest), Context("shop", NO_HEADERS.get))
+    assert answer.outputs[0].data == [5.625]
+    first, second, third = (r.read(Prediction) for r in read_journal(site.journal))
+    assert (first.outputs, first.raw, first.level) == ({"prediction": [5.625]}, {"prediction": [3.75]}, (1.5,))
+    assert (second.raw, second.level) == ({}, ())
+    (no, yes), (raw_no, raw_yes) = third.outputs["probability"][0], third.raw["probability"][0]
+    assert no + yes == pytest.approx(1.0)
+    assert yes / no == pytest.approx(raw_yes / raw_no / 9)
+    assert {o.name: o.data for o in bought.outputs}["label"] == [int(yes > no)]
+
+
+@pytest.mark.parametrize("level", [(0.0,), (1.0, 2.0), (float("inf"),), (-1.0,)])
+@pytest.mark.asyncio
+async def test_a_level_that_does_not_fit_is_refused(plane: Plane, level: tuple[float, ...]) -> None:
+    with pytest.raises(BundleError, match="of v1 must hold 1 positive numbers"):
+        await plane.take(with_level(rides_plan(2), *level))
+    assert (await ask(plane, 3.0)).outputs[0].data == [3.75]
+
+
+def with_level(plan: Plan, *level: float) -> Plan:
+    champion, *others = plan.variants
+    return msgspec.structs.replace(plan, variants=(msgspec.structs.replace(champion, level=level), *others))
+
+
+def purchase() -> list[dict[str, Any]]:
+    values = {"price": ("FP64", 0.1), "count": ("INT64", 0), "member": ("BOOL", False), "city": ("BYTES", "Bonn")}
+    return [{"name": n, "shape": [1], "datatype": d, "data": [v]} for n, (d, v) in values.items()]

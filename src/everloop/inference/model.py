@@ -17,6 +17,7 @@ from everloop.inference.runtimes.native import FILE as NATIVE
 from everloop.inference.runtimes.native import NativeRuntime
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.inference.tensors import columns_from_lists
+from everloop.statistics.levels import apply_level
 
 __all__ = ["Model"]
 
@@ -82,6 +83,14 @@ class Model:
         """
         found = self._runtime.predict(feeds)
         return {name: _flat(found[name]) for name in self._scored}
+
+    def correct(self, found: dict[str, NDArray[Any]], level: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return outputs corrected by a level: the prediction, or the probabilities and the label that they give."""
+        if not self.manifest.classes:
+            return found | {"prediction": apply_level(found["prediction"].astype(np.float64), level)}
+        probability = apply_level(found["probability"].astype(np.float64), level)
+        labels = np.asarray(self.manifest.classes, dtype=found["label"].dtype)[probability.argmax(axis=1)]
+        return found | {"label": labels, "probability": probability}
 
     def warm_up(self) -> None:
         """Answer one row of zeros, so that the first caller does not wait for what a graph does only once.

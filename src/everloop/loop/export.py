@@ -39,6 +39,7 @@ _PREDICTION = _ROW | {
     "generation": pa.int64(),
     "latency_us": pa.int64(),
     "flags": pa.string(),
+    "raw": pa.string(),
     "other": pa.string(),
 }
 TABLES = {
@@ -188,6 +189,7 @@ def _predicted(record: Record, columns: Columns) -> Iterator[dict[str, Any]]:
             "generation": told.generation,
             "latency_us": told.latency_us,
             "flags": _json(told.flags) if told.flags else None,
+            "raw": _json({n: v[row] for n, v in told.raw.items()}) if told.raw else None,
             "other": _json({s: {n: v[row] for n, v in values.items()} for s, values in other.items()})
             if other
             else None,

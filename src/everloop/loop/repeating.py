@@ -18,7 +18,7 @@ __all__ = ["Repeated", "repeat"]
 
 
 class Repeated(msgspec.Struct, frozen=True):
-    """A prediction as it was and as it is now; `because` says why equality is not `promised`, where it is not."""
+    """A prediction as it was and as it is now, before any level; `because` says why equality is not `promised`."""
 
     id: str
     version: str
@@ -54,6 +54,7 @@ def repeat(workspace: Workspace, id: str, on: str | None = None, machine: Machin
     with workspace.store.read() as connection:
         bundle = registry.get(connection, workspace.name, version)["bundle"]
     found = _as_journalled(workspace.model(bundle).predict_lists(prediction.inputs))
+    before = prediction.raw or prediction.outputs
     because = _reasons(prediction, version, server_before(workspace.journal, record.number), machine or this_machine())
     return Repeated(
         id=record.id,
@@ -62,9 +63,9 @@ def repeat(workspace: Workspace, id: str, on: str | None = None, machine: Machin
         rows=_rows(prediction),
         promised=not because,
         because=because,
-        equal=msgspec.json.encode(found) == msgspec.json.encode(prediction.outputs),
-        largest_difference=_largest(prediction.outputs, found),
-        outputs=prediction.outputs,
+        equal=msgspec.json.encode(found) == msgspec.json.encode(before),
+        largest_difference=_largest(before, found),
+        outputs=before,
         repeated=found,
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from everloop.bundles import Manifest, trusted
@@ -28,10 +30,11 @@ _LARGE = 256
 class Answer:
     """What a model answered, as the journal keeps it: inputs and outputs by column, one value a row.
 
-    `batch` is how many rows were computed together, 0 for its own alone; `flags` is what the guards found.
+    `batch` is how many rows were computed together, 0 for its own alone; `flags` is what the guards found; `raw` are
+    the outputs before a level corrected them.
     """
 
-    __slots__ = ("batch", "flags", "inputs", "outputs", "shapes", "unknown")
+    __slots__ = ("batch", "flags", "inputs", "outputs", "raw", "shapes", "unknown")
 
     def __init__(
         self,
@@ -43,7 +46,11 @@ class Answer:
     ) -> None:
         self.inputs, self.unknown, self.flags, self.batch = inputs, unknown, flags, batch
         self.outputs: dict[str, list[Any]] = {name: array.tolist() for name, array in arrays.items()}
+        self.raw: dict[str, list[Any]] = {}
         self.shapes = {name: array.shape for name, array in arrays.items()}
+
+
+Level = NDArray[np.float64]
 
 
 class LoadedModel:
@@ -70,7 +77,7 @@ class LoadedModel:
         """The names of the guards of this version."""
         return self._model.guards.names
 
-    async def answer(self, tensors: Sequence[Tensor], seconds: float) -> Answer:
+    async def answer(self, tensors: Sequence[Tensor], seconds: float, level: Level | None = None) -> Answer:
         """Return the model's answer to the tensors of a request; raises `RequestError` naming what is wrong.
 
         Many rows are computed in a thread, and waited for `seconds` long (`RequestError` of status 504). Guards that
@@ -89,13 +96,27 @@ class LoadedModel:
         else:
             found, together = await self._batcher.predict(checked, rows)
         flags |= guards.take(found)
-        return Answer(inputs, found, unknown, flags, together if together != rows else 0)
+        together = together if together != rows else 0
+        if level is None:
+            return Answer(inputs, found, unknown, flags, together)
+        answer = Answer(inputs, self._model.correct(found, level), unknown, flags, together)
+        answer.raw = {name: array.tolist() for name, array in found.items()}
+        return answer
 
     async def _in_a_thread(self, arrays: dict[str, NDArray[Any]], seconds: float) -> dict[str, NDArray[Any]]:
         try:
             return await asyncio.wait_for(asyncio.to_thread(self._model.predict_scored, arrays), seconds)
         except TimeoutError:
             raise too_late(seconds) from None
+
+    def level_of(self, given: Sequence[float]) -> Level | None:
+        """Return a plan's level as this model takes it; raises `BundleError` where it does not fit."""
+        if not given:
+            return None
+        needed = len(self.manifest.classes) or 1
+        if len(given) != needed or not all(math.isfinite(v) and v > 0 for v in given):
+            raise BundleError(f"the level {list(given)} of {self.version} must hold {needed} positive numbers")
+        return np.asarray(given, dtype=np.float64)
 
     def read(self, tensors: Sequence[Tensor]) -> dict[str, list[Any]]:
         """Return the values of a request by column; raises `RequestError` naming what is wrong."""

@@ -20,7 +20,7 @@ from everloop.serving.explain import Explainer
 from everloop.serving.explainer import Order
 from everloop.serving.limits import Limits, too_late
 from everloop.serving.metrics import Metrics, VersionMetrics
-from everloop.serving.models import Answer, LoadedModel, ModelLoader
+from everloop.serving.models import Answer, Level, LoadedModel, ModelLoader
 from everloop.serving.protocol import (
     ExplainRequest,
     ExplainResponse,
@@ -66,6 +66,7 @@ class _Serving(msgspec.Struct, frozen=True):
     sticky: StickyKey
     models: dict[str, LoadedModel]
     metrics: dict[str, VersionMetrics]
+    levels: dict[str, Level | None]
 
 
 class Plane:
@@ -108,14 +109,14 @@ class Plane:
             model.check_outputs(request.outputs)
             counters = serving.metrics[route.version]
             try:
-                answer = await model.answer(request.inputs, seconds)
+                answer = await model.answer(request.inputs, seconds, serving.levels[route.version])
             except RefusedError as refused:
                 counters.guard(refused.guard, "rejected")
                 raise
             latency = self._timer() - started
             if latency > seconds:
                 raise too_late(seconds)
-            await self._append("prediction", id, moment, _encode(_prediction(serving.plan, route, answer, latency)))
+            await self._append("prediction", id, moment, _encode(_prediction(serving, route, answer, latency)))
             if answer.flags or answer.unknown:
                 for guard in {*answer.flags, *(("schema",) if answer.unknown else ())}:
                     counters.guard(guard, "flagged")
@@ -199,6 +200,7 @@ class Plane:
             sticky=StickyKey(plan.sticky_by, columns),
             models=models,
             metrics=self._metrics.versions(plan),
+            levels={v.version: models[v.version].level_of(v.level) for v in plan.variants},
         )
         self._metrics.plan_generation.set(plan.generation)
 
@@ -252,19 +254,22 @@ def _asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {"background": background, "seed": seed, "of_class": parameters.get("class")}
 
 
-def _prediction(plan: Plan, route: Route, answer: Answer, latency: float) -> Prediction:
+def _prediction(serving: _Serving, route: Route, answer: Answer, latency: float) -> Prediction:
+    level = serving.levels[route.version]
     return Prediction(
-        model=plan.model,
+        model=serving.plan.model,
         version=route.version,
         inputs=answer.inputs,
         outputs=answer.outputs,
         variant=route.variant,
         propensity=route.propensity,
         why=route.why,
-        generation=plan.generation,
+        generation=serving.plan.generation,
         latency_us=int(latency * 1e6),
         batch=answer.batch,
         flags={"unknown_categories": answer.unknown, **answer.flags} if answer.unknown else answer.flags,
+        level=() if level is None else tuple(level.tolist()),
+        raw=answer.raw,
     )
 
 
