@@ -52,7 +52,7 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     role: Literal["champion", "candidate"]
     weight: float
     level: tuple[float, ...] = ()
-    """What corrects its answers (`everloop.statistics.levels`): one factor, or one weight a class; empty for nothing."""
+    """What corrects its answers (`everloop.statistics.levels`): one factor, or one weight a class; () for none."""
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
