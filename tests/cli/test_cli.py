@@ -204,6 +204,8 @@ def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) 
     assert [v["version"] for v in told("deployment", "show")["versions"]] == ["v1"]
     assert "champion" in run("deployment", "show", "--project", place)[1]
     assert told("show", "v1")["id"] == "v1"
+    assert told("gc", "--older", "0s", "--dry-run")["removed"] is False
+    assert "0 artifacts" in run("gc", "--size", "9GB", "--project", place)[1]
     assert run("doctor", "--project", place, "--json")[1].startswith("[")
     code, _, err = run("approve", "v22", "--project", place)
     assert (code, err.splitlines()[-1]) == (2, "error: no version of model 'mine' 'v22' (did you mean 'v2'?)")

@@ -53,9 +53,9 @@ def audited(folder: Path) -> Iterator[Workspace]:
         yield workspace
 
 
-def register(connection: Any, workspace: Workspace, place: Path) -> None:
+def register(connection: Any, workspace: Workspace, place: Path, run: str = "run-1") -> None:
     registry.register(
-        connection, model=workspace.name, bundle=str(place), sha256=place.name, run="run-1", data_version="data-1",
+        connection, model=workspace.name, bundle=str(place), sha256=place.name, run=run, data_version="data-1",
         window={}, metrics={}, commit=None, verdict=None, time=6.0,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from everloop.cli import (
     deployment,
     doctor,
     feedback,
+    gc,
     init,
     lineage,
     predict,
@@ -61,7 +62,7 @@ app = typer.Typer(
 VERBS = (
     demo.demo, init.init, doctor.doctor, backtest.backtest, up.up, predict.predict, feedback.feedback,
     run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
-    status.status, show.show, lineage.lineage, track.track, serve.serve, controller.controller,
+    status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

@@ -101,6 +101,18 @@ class ArtifactStore:
             return False
         return True
 
+    def exists(self, artifact: Artifact) -> bool:
+        """Tell whether something lies in its place, whatever it is."""
+        return bool(self._fs.exists(self._at(artifact.uri)))
+
+    def remove(self, artifact: Artifact) -> None:
+        """Remove the content; of a file or folder its manifest first, without which there is no artifact."""
+        with self._writing():
+            if artifact.format in ("file", "folder") and self._fs.exists(self._at(f"{artifact.uri}/{_MANIFEST}")):
+                self._fs.rm(self._at(f"{artifact.uri}/{_MANIFEST}"))
+            if self.exists(artifact):
+                self._fs.rm(self._at(artifact.uri), recursive=True)
+
     def _put_tree(self, path: Path) -> Artifact:
         if not path.exists():
             raise UnserialisableError(f"the path {str(path)!r} does not exist: hand over the path of a file or folder")
