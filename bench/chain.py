@@ -1,8 +1,8 @@
-"""The trivial pipeline that `bench/pipelines.py` measures; steps that another process imports need a module."""
+"""The trivial pipelines that `bench/pipelines.py` measures; steps that another process imports need a module."""
 
 from __future__ import annotations
 
-from everloop.pipelines import Pipeline, pipeline, step
+from everloop.pipelines import Pipeline, each, pipeline, step
 
 
 @step(preload=(__name__,))
@@ -21,3 +21,15 @@ def chain(steps: int) -> Pipeline[[int], int]:
         return number
 
     return chain
+
+
+@step(preload=(__name__,))
+def numbers(count: int) -> list[int]:
+    """Return so many numbers."""
+    return list(range(count))
+
+
+@pipeline
+def fan(count: int) -> list[int]:
+    """Add one to each of so many numbers, a call each."""
+    return add.map(each(numbers(count)), 1)

@@ -1,4 +1,4 @@
-"""What a pipeline costs beside its steps: a cold process with 5 trivial steps, 20 cached steps, one step more.
+"""What a pipeline costs beside its steps: a cold process with 5 trivial steps, 20 cached steps, one step more, fan-out.
 
 Steps run in this process (`local`) or each in one of its own (`isolated`, as in the product), forked from a process
 whose CPU seconds count too.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -40,6 +41,10 @@ def main() -> None:
         one = [(more[column] - few[column]) / 15 for column in (0, 1)]
         print(f"{f'one step more, {name}':<46}{one[0]:>9.4f}{one[1]:>9.4f}")
     print(f"{'inside of the process: 20 steps cached':<46}{cached[2]:>9.3f}{cached[3]:>9.3f}")
+    for count in (100, 1000):
+        cpu, wall, memory = _measure(["fan", str(count)])[2:]
+        told = f"fan-out over {count}, local, a call ({memory:.0f} MiB)"
+        print(f"{told:<46}{cpu / count:>9.4f}{wall / count:>9.4f}")
 
 
 def _median(case: list[str]) -> tuple[float, ...]:
@@ -80,6 +85,23 @@ def _run(where: str, steps: int, repeats: int) -> tuple[float, float]:
     return cpu, wall
 
 
+def _fan(count: int) -> tuple[float, float, float]:
+    """Run one fan-out; returns CPU and wall seconds, and the peak of this process's memory in MiB."""
+    from chain import fan
+
+    from everloop.pipelines import ArtifactStore, Engine, LocalExecutor
+    from everloop.store import Store
+
+    root = Path.cwd()
+    artifacts, store = ArtifactStore("artifacts", root), Store("sqlite:///store.db", root)
+    cpu, wall = time.process_time(), time.perf_counter()
+    run = Engine(store, artifacts, LocalExecutor(artifacts), root, time.time).run(fan, {"count": count})
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    assert run.value == list(range(1, count + 1))
+    store.close()
+    return cpu, wall, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
@@ -87,5 +109,7 @@ if __name__ == "__main__":
         import everloop.pipelines  # noqa: F401
 
         print("[0, 0]")
+    elif sys.argv[1] == "fan":
+        print(json.dumps(_fan(int(sys.argv[2]))))
     else:
         print(json.dumps(_run(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))

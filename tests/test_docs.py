@@ -9,6 +9,7 @@ import pkgutil
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,12 @@ def test_the_tree_names_no_machine() -> None:
             continue
         found = forbidden.search(path.read_text(errors="replace"))
         assert not found, f"{name}: {found and found[0]}"
+
+
+def test_the_page_on_pipelines_runs(tmp_path: Path) -> None:
+    code = "\n".join(text for page, text in blocks("python") if page == "pipelines.md")
+    (tmp_path / "page.py").write_text(code)
+    done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = "[('years', 'ran'), ('fetch[0]', 'ran'), ('fetch[1]', 'ran'), ('fetch', 'ran'), ('sizes', 'ran')]"
+    assert done.stdout == f"[13, 13]\n[13, 13] {told}\n"

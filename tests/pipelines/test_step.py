@@ -29,7 +29,8 @@ class Notes:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
-    def record(self, step: Any, arguments: dict[str, Any]) -> Any:
+    def record(self, step: Any, arguments: dict[str, Any], each: tuple[str, ...] = ()) -> Any:
+        assert not each
         self.calls.append((step.name, arguments))
         return len(self.calls)
 

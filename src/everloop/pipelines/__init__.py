@@ -9,7 +9,7 @@ from everloop.pipelines.executors.local import LocalExecutor
 from everloop.pipelines.explained import Explained, explain
 from everloop.pipelines.fingerprint import fingerprint
 from everloop.pipelines.lineage import Made, downstream, upstream
-from everloop.pipelines.step import Pipeline, Step, pipeline, step
+from everloop.pipelines.step import Pipeline, Step, each, pipeline, step
 
 __all__ = [
     "Artifact",
@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "Step",
     "downstream",
+    "each",
     "explain",
     "fingerprint",
     "pipeline",

@@ -12,8 +12,9 @@ import os
 import platform
 import shutil
 import tempfile
+import typing
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -70,6 +71,19 @@ class ArtifactStore:
             self._write(artifact.uri, [data])
         return artifact
 
+    def put_list(self, items: Sequence[Artifact]) -> Artifact:
+        """Store a list of contents that are stored already; `get` gives the list of their values."""
+        data = msgspec.json.encode(items)
+        id = _digest("list", data)
+        artifact = Artifact(id, "list", f"{id[:2]}/{id}{SUFFIX['list']}", len(data))
+        if not self.holds(artifact):
+            self._write(artifact.uri, [data])
+        return artifact
+
+    def items(self, artifact: Artifact) -> list[Artifact]:
+        """Return what `put_list` was given; raises SystemError_ when it is missing or damaged."""
+        return msgspec.json.decode(self.read(artifact), type=list[Artifact])
+
     def get(self, artifact: Artifact, annotation: Any = None) -> Any:
         """Return the value, checked against its id; a file or folder as the Path of a read-only copy.
 
@@ -78,6 +92,9 @@ class ArtifactStore:
         try:
             if artifact.format in ("file", "folder"):
                 return self._tree_path(artifact, self._verified_manifest(artifact))
+            if artifact.format == "list":
+                (of,) = typing.get_args(annotation) or (None,)
+                return [self.get(item, of) for item in self.items(artifact)]
             return decode(artifact.format, self._verified_bytes(artifact), annotation)
         except _Damage as damage:
             message = f"artifact {artifact.id[:12]} in {self.url} {damage}: run its pipeline again to make it anew"
@@ -95,6 +112,9 @@ class ArtifactStore:
         try:
             if artifact.format in ("file", "folder"):
                 self._verified_manifest(artifact)
+            elif artifact.format == "list":
+                items = msgspec.json.decode(self._verified_bytes(artifact), type=list[Artifact])
+                return all(self.holds(item) for item in items)
             else:
                 self._verified_bytes(artifact)
         except _Damage:

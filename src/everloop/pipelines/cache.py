@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,12 @@ class Cache:
             "environment": code.environment,
             "inputs": {name: artifact.id for name, artifact in task.inputs.items()},
         }
-        return Key(hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest(), parts)
+        return _key(parts)
+
+    def gathered(self, step: Step[..., Any], members: Sequence[str]) -> Key:
+        """Return the key of the list of what calls with these keys gave."""
+        inputs = {f"[{place}]": key for place, key in enumerate(members)}
+        return _key({"step": step.qualified_name, "code": {}, "parameters": {}, "environment": {}, "inputs": inputs})
 
     def find(self, step: Step[..., Any], key: Key) -> Finished | None:
         """Return the newest finished execution with that key whose artifacts are all there, undamaged."""
@@ -59,6 +65,10 @@ class Cache:
         if place not in self._code:
             self._code[place] = read_code(step.function, self._root)
         return self._code[place]
+
+
+def _key(parts: dict[str, Any]) -> Key:
+    return Key(hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest(), parts)
 
 
 def complete(outputs: dict[str, Artifact], step: Step[..., Any], artifacts: ArtifactStore) -> bool:

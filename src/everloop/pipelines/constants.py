@@ -31,8 +31,8 @@ class Constants:
         """Split a node's constants into JSON parameters and artifacts; raises UsageError naming step and parameter."""
         parameters, stored = {}, {}
         for name, value in node.inputs.items():
-            if not isinstance(value, Output):
-                constant = self._put(value, node.step.hints.get(name), f"step {node.name!r}, parameter {name!r}")
+            if not isinstance(value, Output) and name not in node.each:
+                constant = self.put(value, node.step.hints.get(name), f"step {node.name!r}, parameter {name!r}")
                 if isinstance(constant, Artifact):
                     stored[name] = constant
                 else:
@@ -44,11 +44,12 @@ class Constants:
         kept: dict[str, Json] = {}
         for name, value in arguments.items():
             where = f"pipeline {pipeline.name!r}, argument {name!r}"
-            constant = self._put(value, pipeline.hints.get(name), where)
+            constant = self.put(value, pipeline.hints.get(name), where)
             kept[name] = {"artifact": constant.id} if isinstance(constant, Artifact) else msgspec.json.decode(constant)
         return kept
 
-    def _put(self, value: Any, annotation: Any, where: str) -> bytes | Artifact:
+    def put(self, value: Any, annotation: Any, where: str) -> bytes | Artifact:
+        """Return a value as JSON, or as the artifact that it was stored as."""
         if isinstance(value, Artifact):  # of an earlier run
             return value
         if id(value) in self._stored:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
@@ -17,6 +18,7 @@ from everloop.pipelines.artifacts import Artifact, ArtifactStore
 from everloop.pipelines.cache import Cache, Key, complete
 from everloop.pipelines.constants import Constants
 from everloop.pipelines.executors import Executor, RemoteError, StepResult, StepTask
+from everloop.pipelines.fan_out import Call, FanOut
 from everloop.pipelines.graph import Graph, Node, Output, trace
 from everloop.pipelines.records import Finished
 from everloop.pipelines.step import Pipeline
@@ -100,12 +102,13 @@ class Engine:
         """
         graph = trace(pipeline, arguments)
         constants = Constants(self._artifacts)
-        calls = [_Call(node, *constants.of_node(node)) for node in graph.order()]
+        calls = [Call(node, *constants.of_node(node)) for node in graph.order()]
         parameters = constants.of_run(pipeline, pipeline.bind(dict(arguments)))
         id = run_id or new_id(self._clock())
         why = {"event": event, "decision": decision, "commit": commit}
         before = self._start({"id": id, "pipeline": pipeline.name, "parameters": parameters, **why})
-        attempt = _Attempt(id, before == "finished", Cache(self._store, self._artifacts, self._root))
+        cache = Cache(self._store, self._artifacts, self._root)
+        attempt = _Attempt(id, before == "finished", cache, FanOut(self._artifacts, constants))
         if before is not None:
             with self._store.read() as connection:
                 attempt.kept = records.finished_in_run(connection, id)
@@ -120,39 +123,75 @@ class Engine:
         with self._store.begin() as connection:
             return records.start_run(connection, {**row, "started": self._clock()})
 
-    def _work_off(self, calls: list[_Call], attempt: _Attempt, on_progress: Callable[[Progress], None]) -> None:
+    def _work_off(self, calls: list[Call], attempt: _Attempt, on_progress: Callable[[Progress], None]) -> None:
         """Bring every node to its outputs: each as soon as what it needs is there and the executor has room."""
-        waiting, running = list(calls), list[_Running]()
+        waiting, running = deque(calls), list[_Running]()
         place = {call.node.name: index for index, call in enumerate(calls, 1)}
 
-        def tell(name: str, status: Literal["running", "ran", "cached", "kept"]) -> None:
-            on_progress(Progress(name, status, place[name], len(calls)))
+        def done(call: Call, execution: Execution) -> None:
+            attempt.made[call.node.name] = execution
+            on_progress(Progress(call.node.name, execution.status, place[call.family], len(calls)))
 
         while waiting or running:
-            for call in [c for c in waiting if all(s.node in attempt.made for s in c.node.sources.values())]:
+            for _ in range(len(waiting)):
                 if len(running) >= self._executor.slots:
                     break
-                waiting.remove(call)
-                name = call.node.name
-                inputs = {name: attempt.made[s.node].outputs[s.name] for name, s in call.node.sources.items()}
-                task = StepTask(name, call.node.step, call.parameters, {**call.stored, **inputs})
-                begun = self._begin(task, attempt)
-                tell(name, "running")
+                call = waiting.popleft()
+                if not attempt.ready(call):
+                    waiting.append(call)
+                    continue
+                if call.node.each and call.node.name not in attempt.members:
+                    members = self._spread(call, attempt)
+                    attempt.members[call.node.name] = [member.node.name for member in members]
+                    waiting.extendleft([call, *members[::-1]])
+                    continue
+                on_progress(Progress(call.node.name, "running", place[call.family], len(calls)))
+                begun = self._gather(call, attempt) if call.node.each else self._begin(call, attempt)
                 if isinstance(begun, Execution):
-                    attempt.made[name] = begun
-                    tell(name, begun.status)
+                    done(call, begun)
                 else:
                     running.append(begun)
             for one in _next_of(running):
                 running.remove(one)
                 if isinstance(came := self._settle(one, attempt, running), Execution):
-                    attempt.made[one.task.name] = came
-                    tell(one.task.name, "ran")
+                    done(one.call, came)
                 else:
                     running.append(came)
 
-    def _begin(self, task: StepTask, attempt: _Attempt) -> Execution | _Running:
+    def _spread(self, call: Call, attempt: _Attempt) -> list[Call]:
+        """Return the calls for the elements of a node that is mapped; a list that is none fails the run."""
+        try:
+            return attempt.fan_out.spread(call, attempt.outputs(call.node))
+        except UsageError as error:
+            key = Key("", {})
+            with self._store.begin() as connection:
+                id = records.start_step(connection, attempt.run, call.node.name, key.hash, {}, {}, self._clock())
+                records.fail_step(connection, attempt.run, id, str(error), "", self._clock())
+            raise StepError(call.node.name, str(error), attempt.run) from error
+
+    def _gather(self, call: Call, attempt: _Attempt) -> Execution:
+        """Make the lists of what the members of a node gave, or keep those of an earlier attempt."""
+        members = [attempt.made[name] for name in attempt.members[call.node.name]]
+        key = attempt.cache.gathered(call.node.step, [member.key for member in members])
+        kept = attempt.kept.get(call.node.name)
+        if (
+            kept
+            and (kept.key == key.hash or attempt.finished)
+            and complete(kept.outputs, call.node.step, self._artifacts)
+        ):
+            return Execution(kept.id, call.node.name, kept.key, "kept", kept.outputs)
+        names = call.node.step.outputs
+        inputs = {f"{name}[{i}]": member.outputs[name] for name in names for i, member in enumerate(members)}
+        outputs = {name: self._artifacts.put_list([member.outputs[name] for member in members]) for name in names}
+        with self._store.begin() as connection:
+            id = records.start_step(connection, attempt.run, call.node.name, key.hash, key.parts, inputs, self._clock())
+            records.finish_step(connection, id, outputs, self._clock())
+        return Execution(id, call.node.name, key.hash, "ran", outputs)
+
+    def _begin(self, call: Call, attempt: _Attempt) -> Execution | _Running:
         """Return what is kept or cached of a step, else begin it."""
+        inputs = call.stored | attempt.outputs(call.node)
+        task = StepTask(call.node.name, call.node.step, call.parameters, inputs)
         key = attempt.cache.key(task)
         kept = attempt.kept.get(task.name)
         if kept and (kept.key == key.hash or attempt.finished) and complete(kept.outputs, task.step, self._artifacts):
@@ -161,12 +200,12 @@ class Engine:
             with self._store.begin() as connection:
                 id = records.take_over(connection, attempt.run, task.name, found, key.parts, task.inputs, self._clock())
             return Execution(id, task.name, key.hash, "cached", found.outputs)
-        return self._submit(task, attempt.run, key)
+        return self._submit(call, task, attempt.run, key)
 
-    def _submit(self, task: StepTask, run: str, key: Key, tries: int = 1) -> _Running:
+    def _submit(self, call: Call, task: StepTask, run: str, key: Key, tries: int = 1) -> _Running:
         with self._store.begin() as connection:
             id = records.start_step(connection, run, task.name, key.hash, key.parts, task.inputs, self._clock())
-        return _Running(task, key, id, self._executor.submit(task), tries)
+        return _Running(call, task, key, id, self._executor.submit(task), tries)
 
     def _settle(self, one: _Running, attempt: _Attempt, others: list[_Running]) -> Execution | _Running:
         """Store what a step came to; one that failed is begun again, or ends the run once the others are done."""
@@ -180,7 +219,7 @@ class Engine:
                 records.fail_step(connection, attempt.run, one.id, reason, log, self._clock(), again=again)
             if again:
                 self._pause(one.task.step.backoff * 2 ** (one.tries - 1))
-                return self._submit(one.task, attempt.run, one.key, one.tries + 1)
+                return self._submit(one.call, one.task, attempt.run, one.key, one.tries + 1)
             self._finish_others(others)
             raise StepError(one.task.name, reason, attempt.run) from error
         return self._finish(one)
@@ -203,7 +242,7 @@ class Engine:
         for name, value in graph.outputs.items():
             if isinstance(value, Output):
                 artifacts[name] = attempt.made[value.node].outputs[value.name]
-                value = self._artifacts.get(artifacts[name], nodes[value.node].step.outputs[value.name])
+                value = self._artifacts.get(artifacts[name], nodes[value.node].outputs[value.name])
             values[name] = value
         return Run(attempt.run, values, artifacts, list(attempt.made.values()))
 
@@ -215,17 +254,10 @@ def _next_of(running: list[_Running]) -> list[_Running]:
     return [one for one in running if one.future.done()]
 
 
-class _Call(NamedTuple):
-    """A node with its constants: small ones as JSON, others as stored artifacts."""
-
-    node: Node
-    parameters: dict[str, bytes]
-    stored: dict[str, Artifact]
-
-
 class _Running(NamedTuple):
     """A step under way: its execution's id, and the how-manieth try it is."""
 
+    call: Call
     task: StepTask
     key: Key
     id: int
@@ -236,7 +268,18 @@ class _Running(NamedTuple):
 class _Attempt:
     """What one call of `Engine.run` knows: what an earlier attempt finished, and what is made so far."""
 
-    def __init__(self, run: str, finished: bool, cache: Cache) -> None:
-        self.run, self.finished, self.cache = run, finished, cache
+    def __init__(self, run: str, finished: bool, cache: Cache, fan_out: FanOut) -> None:
+        self.run, self.finished, self.cache, self.fan_out = run, finished, cache, fan_out
         self.kept: dict[str, Finished] = {}
         self.made: dict[str, Execution] = {}
+        self.members: dict[str, list[str]] = {}
+        """By mapped node: the names of its calls."""
+
+    def ready(self, call: Call) -> bool:
+        """Tell whether all that a call needs is made."""
+        needed = self.members.get(call.node.name) or [source.node for source in call.node.sources.values()]
+        return all(name in self.made for name in needed)
+
+    def outputs(self, node: Node) -> dict[str, Artifact]:
+        """Return, by parameter, what other nodes made for a node."""
+        return {name: self.made[source.node].outputs[source.name] for name, source in node.sources.items()}

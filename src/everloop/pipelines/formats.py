@@ -20,8 +20,8 @@ from everloop.errors import UsageError
 
 __all__ = ["SUFFIX", "Format", "UnserialisableError", "decode", "encode"]
 
-Format = Literal["parquet", "json", "npz", "bytes", "file", "folder"]
-SUFFIX = {"parquet": ".parquet", "json": ".json", "npz": ".npz", "bytes": ".bin"}
+Format = Literal["parquet", "json", "npz", "bytes", "file", "folder", "list"]
+SUFFIX = {"parquet": ".parquet", "json": ".json", "npz": ".npz", "bytes": ".bin", "list": ".list.json"}
 _OPEN = (None, inspect.Parameter.empty, Any)
 
 

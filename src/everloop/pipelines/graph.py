@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from everloop.errors import UsageError, close_match
 from everloop.pipelines.step import RETURN, Pipeline, Step, fields_of, recording
 
-__all__ = ["Graph", "Node", "Output", "trace"]
+__all__ = ["Graph", "Node", "Output", "list_of", "trace"]
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,30 @@ class Output:
 
 @dataclass(frozen=True)
 class Node:
-    """One call of a step: each of its parameters is a constant or the output of another node."""
+    """One call of a step: each of its parameters is a constant or the output of another node.
+
+    With `each` it is one call for each element of these parameters, and its outputs are lists.
+    """
 
     name: str
     step: Step[..., Any]
     inputs: Mapping[str, Any]
+    each: tuple[str, ...] = ()
 
     @property
     def sources(self) -> dict[str, Output]:
         return {name: value for name, value in self.inputs.items() if isinstance(value, Output)}
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The annotation of each output by name."""
+        found = self.step.outputs
+        return {name: list_of(annotation) for name, annotation in found.items()} if self.each else found
+
+    def hint(self, parameter: str) -> Any:
+        """Return the annotation of what a parameter is given."""
+        annotation = self.step.hints.get(parameter)
+        return list_of(annotation) if parameter in self.each else annotation
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,11 @@ class Graph:
         return ordered
 
 
+def list_of(annotation: Any) -> Any:
+    """Return the annotation of a list of such values; None for a list of anything."""
+    return None if annotation in (None, Any) else list[annotation]
+
+
 def trace(pipeline: Pipeline[..., Any], arguments: Mapping[str, Any]) -> Graph:
     """Return the graph of one call of `pipeline`; no step runs."""
     tracer = _Tracer()
@@ -81,9 +101,9 @@ class _Tracer:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
 
-    def record(self, step: Step[Any, Any], arguments: dict[str, Any]) -> Any:
+    def record(self, step: Step[Any, Any], arguments: dict[str, Any], each: tuple[str, ...] = ()) -> Any:
         same = sum(node.step.name == step.name for node in self.nodes)
-        node = Node(f"{step.name}-{same + 1}" if same else step.name, step, arguments)
+        node = Node(f"{step.name}-{same + 1}" if same else step.name, step, arguments, each)
         for name, value in arguments.items():
             _refuse_nested(value, f"step {node.name!r}, parameter {name!r}")
         self.nodes.append(node)

@@ -6,17 +6,18 @@ import contextvars
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from everloop.errors import UsageError
 from everloop.settings import seconds
 
-__all__ = ["RETURN", "Pipeline", "Recorder", "Step", "fields_of", "pipeline", "recording", "step"]
+__all__ = ["RETURN", "Each", "Pipeline", "Recorder", "Step", "each", "fields_of", "pipeline", "recording", "step"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 RETURN = "return"
 """The name of the one output of a step that returns a single value."""
@@ -25,8 +26,8 @@ RETURN = "return"
 class Recorder(Protocol):
     """What takes down the calls of steps while a pipeline is traced."""
 
-    def record(self, step: Step[Any, Any], arguments: dict[str, Any]) -> Any:
-        """Take down one call; returns what stands for its outputs."""
+    def record(self, step: Step[Any, Any], arguments: dict[str, Any], each: tuple[str, ...] = ()) -> Any:
+        """Take down one call, or one for each element of these arguments; returns what stands for its outputs."""
 
 
 _recorder: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("recorder", default=None)
@@ -40,6 +41,18 @@ def recording(recorder: Recorder) -> Iterator[None]:
         yield
     finally:
         _recorder.reset(token)
+
+
+class Each:
+    """Marks an argument of `Step.map` whose elements go to one call each."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+
+def each(values: Iterable[T]) -> T:
+    """Let `Step.map` run once for each of `values`: a list, or the result of a step that gives one."""
+    return cast(T, Each(values))
 
 
 class Step(Generic[P, R]):
@@ -70,10 +83,28 @@ class Step(Generic[P, R]):
         _refuse_hidden_inputs(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        arguments = _bind(self.name, self.signature, args, kwargs)
+        if any(isinstance(value, Each) for value in arguments.values()):
+            raise UsageError(f"step {self.name!r} is called with each(...): write {self.name}.map(...)")
         recorder = _recorder.get()
-        if recorder is None:
-            return self.function(*args, **kwargs)
-        return cast(R, recorder.record(self, _bind(self.name, self.signature, args, kwargs)))
+        return self.function(*args, **kwargs) if recorder is None else cast(R, recorder.record(self, arguments))
+
+    def map(self, *args: P.args, **kwargs: P.kwargs) -> list[R]:
+        """Run the step once for each element of the arguments in `each(...)`, at the same time where there is room.
+
+        The results come in the order of the elements; several `each` go in step, so they are equally long.
+        """
+        arguments = _bind(self.name, self.signature, args, kwargs)
+        marked = {name: value.values for name, value in arguments.items() if isinstance(value, Each)}
+        if not marked:
+            raise UsageError(f"{self.name}.map(...): mark the argument that it goes over, as in each(values)")
+        if recorder := _recorder.get():
+            return cast(list[R], recorder.record(self, arguments | marked, tuple(marked)))
+        columns = {name: list(values) for name, values in marked.items()}
+        if len(set(map(len, columns.values()))) > 1:
+            raise UsageError(f"{self.name}.map(...): {', '.join(columns)} are not equally long")
+        rows = zip(*columns.values(), strict=True)
+        return [self.function(**arguments | dict(zip(columns, row, strict=True))) for row in rows]  # type: ignore[call-arg]
 
     @property
     def qualified_name(self) -> str:
