@@ -8,7 +8,7 @@ from typing import Any
 
 from everloop.errors import RequestError
 
-__all__ = ["DisconnectedError", "Message", "Receive", "discard", "read_body"]
+__all__ = ["DisconnectedError", "Message", "Receive", "discard", "read_body", "too_large"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,7 +26,7 @@ async def read_body(receive: Receive, length: str | None, limit: int) -> bytes:
     `length` is the Content-Length header: a body that announces too much is not read at all.
     """
     if length is not None and length.isdecimal() and int(length) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     message = await receive()
     body: bytes = message.get("body", b"")
     if message["type"] == "http.request" and not message.get("more_body") and len(body) <= limit:
@@ -38,7 +38,7 @@ async def read_body(receive: Receive, length: str | None, limit: int) -> bytes:
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body"):
             return b"".join(chunks)
         message = await receive()
@@ -62,5 +62,6 @@ async def discard(receive: Receive) -> None:
         return
 
 
-def _too_large(limit: int) -> RequestError:
+def too_large(limit: int) -> RequestError:
+    """Return the error of a body over the limit."""
     return RequestError(f"the body is larger than {limit} bytes: send fewer rows in one request", status=413)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from everloop.errors import EverloopError, NotFoundError, RequestError
 from everloop.serving.authorization import Authorization
 from everloop.serving.binary import LENGTH_HEADER, decode_body, encode_body, wanted_binary
-from everloop.serving.body import DisconnectedError, Message, Receive, discard, read_body
+from everloop.serving.body import DisconnectedError, Message, Receive, discard, read_body, too_large
 from everloop.serving.metrics import Metrics
 from everloop.serving.openapi import document
 from everloop.serving.plane import Context, Plane
@@ -103,6 +103,16 @@ class HttpApp:
         else:
             await send({"type": "http.response.body", "body": reply.body})
 
+    async def infer(self, path: str, headers: Headers, body: bytes) -> Reply:
+        """Answer a POST to a path that ends in `/infer`, whose body is there, without the ways of ASGI."""
+        try:
+            target = _target(path)
+            if len(body) > self._max_body:
+                raise too_large(self._max_body)
+            return await self._inferred(target, _reader(headers), body)
+        except Exception as error:
+            return self._refusal({"method": "POST", "path": path}, error)
+
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         path, method = scope["path"], scope["method"]
         target = _target(path)
@@ -121,6 +131,9 @@ class HttpApp:
     async def _infer(self, target: Target, headers: Headers, receive: Receive) -> Reply:
         header = _reader(headers)
         body = await read_body(receive, header("content-length"), self._max_body)
+        return await self._inferred(target, header, body)
+
+    async def _inferred(self, target: Target, header: Callable[[str], str | None], body: bytes) -> Reply:
         request = decode_body(body, header(LENGTH_HEADER))
         response = await self._plane.infer(request, Context(target.model, header, target.version))
         if binary := wanted_binary(request):

@@ -14,6 +14,7 @@ from typing import Any
 from uvicorn import Config, Server
 
 from everloop.errors import BusyError, SystemError_, UsageError
+from everloop.serving.connection import Connection
 
 __all__ = ["bind", "run"]
 
@@ -47,7 +48,7 @@ def run(app: Callable[..., Any], listener: socket.socket, started: Callable[[str
     config = Config(
         app,
         loop="asyncio" if sys.platform == "win32" else "uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=False,
