@@ -191,6 +191,8 @@ def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) 
     assert code == 0
     assert "note: the code has changes that no commit holds: the version will name " in err
     assert told("show", "v2")["links"]["run"]
+    assert told("run", "--step", "judge")["status"] == "finished"
+    assert "nothing is stored\nJudged(metrics={" in run("run", "--step", "judge", "--project", place)[1]
     assert told("show", "v2")["record"]["commit"].endswith("-dirty")
     assert told("rollback")["champion"] == "v1"
     assert told("deploy", "v2", "--strategy", "replace")["champion"] == "v2"

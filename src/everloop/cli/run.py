@@ -14,10 +14,35 @@ def run(
     reason: Annotated[str, typer.Option(help="Why; it is stored with the decision.")] = "a person asked for it",
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     explain_cache: Annotated[bool, typer.Option(help="Say of each step whether it was cached, and why.")] = False,
+    step: Annotated[str | None, typer.Option(help="Only repeat this step, here, with the inputs it had.")] = None,
+    of: Annotated[str | None, typer.Option(help="The run whose inputs --step takes. Default: the newest.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Retrain once: in the controller that runs, else here; gates and rollout are the same as for any other."""
     from everloop.cli.asked import carry_out
     from everloop.loop.commands import RETRAIN
 
+    if step is not None:
+        _repeat(project, step, of, json)
+        return
     carry_out(project, RETRAIN, {"reason": reason}, json, explain_cache)
+
+
+def _repeat(project: Path, step: str, of: str | None, json: bool) -> None:
+    from everloop.cli.output import show_json
+    from everloop.loop.workspace import opened
+    from everloop.pipelines import repeat_step
+
+    with opened(project) as workspace:
+        found = repeat_step(workspace.store, workspace.artifacts, step, of)
+    told = repr(found.value)
+    shown = told if len(told) <= 2000 else f"{told[:2000]}... ({len(told):,} characters)"
+    if json:
+        show_json(
+            {"step": found.step, "run": found.run, "status": found.status, "seconds": found.seconds, "value": shown}
+        )
+    else:
+        print(
+            f"step {found.step} of run {found.run} ({found.status} then), {found.seconds:.2f} s now; nothing is stored"
+        )
+        print(shown)

@@ -9,6 +9,7 @@ from everloop.pipelines.executors.local import LocalExecutor
 from everloop.pipelines.explained import Explained, explain
 from everloop.pipelines.fingerprint import fingerprint
 from everloop.pipelines.lineage import Made, downstream, upstream
+from everloop.pipelines.repeating import Repeated, repeat_step
 from everloop.pipelines.step import Pipeline, Step, each, pipeline, step
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Made",
     "Pipeline",
     "Progress",
+    "Repeated",
     "Run",
     "Step",
     "downstream",
@@ -29,6 +31,7 @@ __all__ = [
     "explain",
     "fingerprint",
     "pipeline",
+    "repeat_step",
     "step",
     "upstream",
 ]

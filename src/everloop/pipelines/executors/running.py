@@ -9,17 +9,21 @@ from everloop.pipelines.executors import StepResult, StepTask
 from everloop.pipelines.formats import UnserialisableError, decode
 from everloop.pipelines.step import RETURN, Step
 
-__all__ = ["run_task"]
+__all__ = ["arguments_of", "run_task"]
 
 
 def run_task(task: StepTask, artifacts: ArtifactStore) -> StepResult:
     """Return a step's stored outputs; raises the step's own error, or UnserialisableError for a wrong result."""
-    hints = task.step.hints
-    arguments = {name: decode("json", data, hints.get(name)) for name, data in task.parameters.items()}
-    arguments |= {name: artifacts.get(artifact, hints.get(name)) for name, artifact in task.inputs.items()}
-    returned = task.step.function(**arguments)
+    returned = task.step.function(**arguments_of(task, artifacts))
     outputs = {name: _store(name, value, task.step, artifacts) for name, value in _named(returned, task.step)}
     return StepResult(outputs)
+
+
+def arguments_of(task: StepTask, artifacts: ArtifactStore) -> dict[str, Any]:
+    """Return the arguments of a step, typed by its annotations."""
+    hints = task.step.hints
+    arguments = {name: decode("json", data, hints.get(name)) for name, data in task.parameters.items()}
+    return arguments | {name: artifacts.get(artifact, hints.get(name)) for name, artifact in task.inputs.items()}
 
 
 def _store(name: str, value: Any, step: Step[..., Any], artifacts: ArtifactStore) -> Artifact:
