@@ -110,7 +110,8 @@ def test_what_is_wrong_is_told_as_ever(connect: Connect, request_: bytes, status
     assert (found, list(json.loads(body))) == (status, ["error"])
     assert told in json.loads(body)["error"]
     assert (headers.get("connection") == "close") == (status == 413)
-    wire.send(post())
+    if status != 413:
+        wire.send(post())
     assert wire.answer()[0] == (0 if status == 413 else 200)
 
 
