@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,12 @@ def main() -> None:
     """Print the parts that are asked for, or all."""
     parts = {"outliers": outliers, "adversarial": adversarial, "cost": cost}
     for name in sys.argv[1:] or parts:
-        parts[name]()
+        if not DATA.is_dir():
+            print(f"{name}: left out, there are no tables at {DATA}")
+        elif name == "adversarial" and find_spec("art") is None:
+            print(f"{name}: left out, pip install adversarial-robustness-toolbox")
+        else:
+            parts[name]()
 
 
 def bikes() -> tuple[pd.DataFrame, Schema]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -13,14 +15,17 @@ from tests.projects import write_project
 
 from everloop import store as tables
 from everloop.errors import CheckError, SettingsError, UsageError
+from everloop.journal import Writer
+from everloop.journal.machine import announce
 from everloop.loop.asking import ask
 from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, ROLLBACK, post, result
 from everloop.loop.controller import Controller
+from everloop.loop.repeating import repeat
 from everloop.loop.succession import baseline_of
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, opened
 from everloop.serving import read_plan
-from everloop.types import Event
+from everloop.types import Event, Prediction
 
 NOW = 1_712_000_000.0
 
@@ -246,9 +251,17 @@ def test_a_native_model_goes_through_the_whole_loop(tmp_path: Path) -> None:
         assert (model.native, model.guards.names) == (True, ("schema",))
         assert version["sha256"] == model.bundle.manifest.files["native.json"]
         assert "model.onnx" not in model.bundle.files
-        found = model.predict({name: np.array([0.5, -0.5]) for name in ("a", "b", "hour")})
+        asked = {name: [0.5, -0.5] for name in ("a", "b", "hour")}
+        found = model.predict({name: np.array(values) for name, values in asked.items()})
         assert found["probability"].shape == (2, 2)
         assert set(found["label"].tolist()) <= {"yes", "no"}
+        told = Prediction("toy", "v1", asked, model.predict_lists(asked))
+        with contextlib.closing(Writer(workspace.journal)) as writer:
+            announce(writer, NOW)
+            writer.append("prediction", "a-prediction", NOW, msgspec.json.encode(told))
+        again = repeat(workspace, "a-prediction")
+        assert (again.equal, again.promised) == (True, False)
+        assert again.because == ["a native model, the builds of whose libraries are not journalled"]
         loop.ask(RETRAIN)  # the champion is one to beat
         assert len(loop.rows(tables.model_version)) == 2
         loop.controller.close()

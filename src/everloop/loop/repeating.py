@@ -53,9 +53,12 @@ def repeat(workspace: Workspace, id: str, on: str | None = None, machine: Machin
     version = on or prediction.version
     with workspace.store.read() as connection:
         bundle = registry.get(connection, workspace.name, version)["bundle"]
-    found = _as_journalled(workspace.model(bundle).predict_lists(prediction.inputs))
+    model = workspace.model(bundle)
+    found = _as_journalled(model.predict_lists(prediction.inputs))
     before = prediction.raw or prediction.outputs
     because = _reasons(prediction, version, server_before(workspace.journal, record.number), machine or this_machine())
+    if model.native:
+        because.append("a native model, the builds of whose libraries are not journalled")
     return Repeated(
         id=record.id,
         version=prediction.version,
