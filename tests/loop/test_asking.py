@@ -200,7 +200,7 @@ def test_without_a_controller_it_is_done_at_once(tmp_path: Path) -> None:
     )
     assert outcome["champion"] == "v1"
     assert {"decision", "gate", "rollout"} <= set(lines)
-    assert {"collect", "train", "sign"} <= set(steps)
+    assert {"collect", "train", "assemble"} <= set(steps)
     assert ask(folder, RETRAIN, {})["rollout"] == "r-1"
     assert ask(folder, PROMOTE, {"version": "v2"})["champion"] == "v2"
     with pytest.raises(UsageError, match="no version of model 'toy' 'v22'"):

@@ -47,7 +47,14 @@ def test_a_prediction_leads_back_to_the_data(workspace: Workspace) -> None:
     told = labels(workspace, new_id(NOW, b"0123456789"), "up")
     assert told.startswith("prediction ")
     assert "answered by: version v1" in told
-    for part in ("bundle: json", "sign (run", "model: json", "train (run", "answers: choose_window", "collect (run"):
+    for part in (
+        "bundle: json",
+        "assemble (run",
+        "model: json",
+        "train (run",
+        "answers: choose_window",
+        "collect (run",
+    ):
         assert part in told
     assert "data-1: 360 rows" in told or "data-1: " in told
     assert "version v2" not in told
@@ -56,7 +63,7 @@ def test_a_prediction_leads_back_to_the_data(workspace: Workspace) -> None:
 def test_what_was_taken_from_the_cache_leads_to_where_it_was_computed(workspace: Workspace) -> None:
     (first, second) = (r["run"] for r in workspace.store.rows(sa.select(tables.model_version.c.run)))
     told = labels(workspace, "v2", "up")
-    assert f"sign (run {second})" in told
+    assert f"assemble (run {second})" in told
     assert f"choose_window (run {second})" in told or f"choose_window (run {first})" in told
     assert "(see above)" in told
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.buckets import gs_server, s3_server
 
 from everloop.pipelines import ArtifactStore, Engine, LocalExecutor
 from everloop.store import Store
@@ -29,3 +30,19 @@ def engine(store: Store, artifacts: ArtifactStore, tmp_path: Path) -> Engine:
     """Its clock counts 1, 2, 3, ..."""
     ticks = itertools.count(1)
     return Engine(store, artifacts, LocalExecutor(artifacts), tmp_path, clock=lambda: float(next(ticks)))
+
+
+@pytest.fixture(scope="module", params=["s3", "gs"])
+def bucket_server(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
+    """A bucket's URL on a real local server, and the environment that reaches it."""
+    with (s3_server if request.param == "s3" else gs_server)("everloop") as environment:
+        yield f"{request.param}://everloop", environment
+
+
+@pytest.fixture
+def bucket(bucket_server: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A URL below a bucket that nothing else uses."""
+    url, environment = bucket_server
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return f"{url}/{tmp_path.name}"

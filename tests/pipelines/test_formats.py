@@ -116,7 +116,8 @@ def test_bytes_stay_as_they_are() -> None:
     ("value", "annotation", "message"),
     [
         (object(), None, "a object cannot be stored .* return a DataFrame, a dict of numpy arrays, bytes"),
-        (float("nan"), float, "a float does not fit its annotation"),
+        (float("nan"), float, "a float does not survive JSON: .* write None for a number that is not finite"),
+        ("text", float, "a str does not fit its annotation"),
         ({"a": float("inf")}, None, "a dict does not survive JSON: .* write None for a number that is not finite"),
         (Score("rmse", 1.0), None, "a Score does not survive JSON: annotate its exact type"),
         ((1, 2), None, "a tuple does not survive JSON"),

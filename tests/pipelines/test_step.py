@@ -29,8 +29,9 @@ class Notes:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
-    def record(self, step: Any, arguments: dict[str, Any], each: tuple[str, ...] = ()) -> Any:
+    def record(self, step: Any, arguments: dict[str, Any], each: tuple[str, ...], condition: Any) -> Any:
         assert not each
+        assert condition is None
         self.calls.append((step.name, arguments))
         return len(self.calls)
 

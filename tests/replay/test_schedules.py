@@ -25,7 +25,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 def schedules(history: History, tmp_path: Path) -> Schedules:
     folder = write_project(tmp_path / "project")
     workspace = Workspace(folder, load(folder))
-    problem = problem_of(history.schema, ask_of(workspace, first=False))
+    problem = problem_of(history.schema, ask_of(workspace, first=False), workspace.folder)
     workspace.close()
     return Schedules(problem, history, Replay(start=0.4))
 

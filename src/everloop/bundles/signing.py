@@ -28,11 +28,17 @@ UNREADABLE = (OSError, ValueError, TypeError, UnsupportedAlgorithm)
 
 
 class PublicKey:
-    """A key that signatures are checked against; `id` is the start of its SHA-256."""
+    """A key that signatures are checked against; `id` is the start of its SHA-256, `text` it in hexadecimal."""
 
     def __init__(self, key: Ed25519PublicKey) -> None:
-        self._key = key
-        self.id = hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
+        raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self._key, self.text = key, raw.hex()
+        self.id = hashlib.sha256(raw).hexdigest()[:16]
+
+    @classmethod
+    def of_text(cls, text: str) -> PublicKey:
+        """Return the key of a `text`."""
+        return cls(Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)))
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Return whether the signature is this key's over these bytes."""

@@ -77,7 +77,7 @@ def _from_entity(workspace: Workspace, connection: Connection, shown: Shown, fou
             _from_entity(workspace, connection, show(workspace, version), found)
     elif shown.kind == "version":
         found.nodes[shown.id] = Node(shown.id, "version", f"version {shown.id}")
-        outputs = _outputs(connection, str(shown.record["run"]), "sign")
+        outputs = _outputs(connection, str(shown.record["run"]), "assemble")
         if found.direction == "up":
             found.edges += [Edge(artifact, shown.id, "bundle") for artifact in outputs]
             _walk(connection, outputs, found)
@@ -136,7 +136,7 @@ def _links_of(connection: Connection, execution: int, direction: str) -> list[Ro
 
 
 def _add_versions(connection: Connection, found: Lineage) -> None:
-    """Hang data versions on their artifacts and, downwards, versions on what their runs signed."""
+    """Hang data versions on their artifacts and, downwards, versions on what their runs assembled."""
     data, version = store.data_version.c, store.model_version.c
     for row in connection.execute(sa.select(data.id, data.artifact, data.rows)).mappings():
         if row["artifact"] in found.nodes and row["id"] not in found.nodes:
@@ -144,7 +144,7 @@ def _add_versions(connection: Connection, found: Lineage) -> None:
             found.edges.append(_beside(found, row["artifact"], row["id"], ""))
     if found.direction == "down":
         for row in connection.execute(sa.select(version.id, version.run)).mappings():
-            for artifact in _outputs(connection, row["run"], "sign"):
+            for artifact in _outputs(connection, row["run"], "assemble"):
                 if artifact in found.nodes and row["id"] not in found.nodes:
                     found.nodes[row["id"]] = Node(row["id"], "version", f"version {row['id']}")
                     found.edges.append(Edge(artifact, row["id"], "bundle"))

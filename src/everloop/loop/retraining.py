@@ -12,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from everloop import bundles
-from everloop.bundles import Manifest, SigningKey, trusted
+from everloop.bundles import Manifest, PublicKey, SigningKey
 from everloop.checks import Verdict
 from everloop.data import Schema, conform, event_times, infer, timed
 from everloop.data.sources import files, journal
 from everloop.evaluation import GateEvidence, build_gate, losses, score
 from everloop.inference import Model
 from everloop.journal import Position
-from everloop.pipelines import pipeline, step
+from everloop.pipelines import pipeline, project_folder, step
 from everloop.statistics import block_means
 from everloop.training import (
     AUTO,
@@ -44,7 +44,7 @@ from everloop.training.guards import Earlier, Policies, differentiable, make_gua
 from everloop.training.window import Trained
 from everloop.types import Column, Task, as_json
 
-__all__ = ["Ask", "Champion", "Where", "answers_of", "ingest", "problem_of", "retrain"]
+__all__ = ["Ask", "Champion", "Outcome", "Where", "answers_of", "bundle_of", "ingest", "problem_of", "retrain"]
 
 
 LEARNING = (
@@ -72,7 +72,6 @@ class Where(msgspec.Struct, frozen=True):
 class Ask(msgspec.Struct, frozen=True):
     """What is to be trained: the project's estimator and how it is judged."""
 
-    folder: str
     model: str
     parameters: dict[str, Any]
     window: str
@@ -89,11 +88,10 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Champion(msgspec.Struct, frozen=True):
-    """Whom to beat: its bundle, the keys that verify it, and the newest row it was trained on."""
+    """Whom to beat: the public keys that verify its bundle, and the newest row it was trained on."""
 
     version: str
-    bundle: str
-    keys: str
+    keys: list[str]
     trained_until: float
 
 
@@ -132,13 +130,6 @@ class Judged(NamedTuple):
     baseline: list[float]
 
 
-class Signed(msgspec.Struct, frozen=True):
-    """Where the bundle lies, and the hash of its model."""
-
-    bundle: str
-    sha256: str
-
-
 @step(cache=False, preload=(__name__,))
 def collect(where: Where, schema: Schema | None) -> Table:
     """Return the project's rows and the journal's labelled ones, in the order of time; freeze the schema once."""
@@ -161,7 +152,7 @@ def ingest(where: Where, schema: Schema | None) -> Table:
 @step(preload=LEARNING)
 def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
     """Choose what to train on by rolling-origin evaluation on the newest rows."""
-    watched, times = Watched(problem_of(schema, ask)), event_times(rows, schema.time)
+    watched, times = Watched(problem_of(schema, ask, project_folder())), event_times(rows, schema.time)
     recipe = EVERYTHING if ask.first and ask.window == "auto" else fixed(ask.window)
     choice = choose(watched.problem, rows, times, AUTO if recipe is None else (recipe,))
     told = Window(
@@ -176,7 +167,7 @@ def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> dict[
 
     The files are `model.onnx`, or those of a native model.
     """
-    problem, times = problem_of(schema, ask), event_times(rows, schema.time)
+    problem, times = problem_of(schema, ask, project_folder()), event_times(rows, schema.time)
     trained = fit_recipe(problem, rows, times, choice.recipe, float(times[-1]))
     spread = float(rows[schema.target.name].std()) if schema.task == "regression" else 1.0
     if ask.runtime == "native":
@@ -205,7 +196,7 @@ def guard(
     """
     if GRAPH not in model:
         return make_guards(rows, schema.inputs, schema.task, b"", Policies(policies.schema, "off", "off"))
-    problem, times, place = problem_of(schema, ask), event_times(rows, schema.time), answers["place"]
+    problem, times, place = problem_of(schema, ask, project_folder()), event_times(rows, schema.time), answers["place"]
     earlier = None
     if policies.adversarial != "off" and place[0] and differentiable(problem.build()):
         trained = fit_recipe(problem, rows, times, choice.recipe, float(times[place[0] - 1]))
@@ -215,17 +206,22 @@ def guard(
 
 @step(preload=LEARNING)
 def judge(
-    rows: pd.DataFrame, schema: Schema, answers: dict[str, NDArray[Any]], ask: Ask, champion: Champion | None
+    rows: pd.DataFrame,
+    schema: Schema,
+    answers: dict[str, NDArray[Any]],
+    ask: Ask,
+    champion: Champion | None,
+    bundle: Path | None,
 ) -> Judged:
     """Score the recipe's out-of-time answers, and hold them against the champion on rows it was not trained on."""
-    problem = problem_of(schema, ask)
+    problem = problem_of(schema, ask, project_folder())
     judged = rows.iloc[answers["place"]]
     times, truth = event_times(judged, schema.time), problem.truth(judged)
     own = problem.loss(truth, answers["answers"])
     baseline = block_means(times, own, ask.block, float(times[0])).tolist()
     evidence = GateEvidence(score(schema.task, truth, answers["answers"]))
-    if champion is not None:
-        model = Model.load(Path(champion.bundle), trusted(Path(champion.keys)), native=ask.native)
+    if champion is not None and bundle is not None:
+        model = Model.load(bundle, [PublicKey.of_text(key) for key in champion.keys], native=ask.native)
         fair, answered = times > champion.trained_until, answers_of(model, judged, schema)
         if not fair.any():  # no new rows (the code changed): its own out-of-time answers are fair too
             fair, answered = _remembered(model, times, answered)
@@ -239,71 +235,60 @@ def judge(
     return Judged(evidence.metrics, build_gate(ask.gates)(evidence), baseline[-28:])
 
 
-@step(cache=False, preload=LEARNING)
-def sign(
+@step(preload=LEARNING)
+def assemble(
     rows: pd.DataFrame,
     schema: Schema,
     model: dict[str, bytes],
-    chosen: Window,
     answers: dict[str, NDArray[Any]],
-    metrics: dict[str, float],
     guards: dict[str, bytes],
-    manifest: dict[str, Any],
-    folder: str,
-    keys: str,
-) -> Signed:
-    """Write the signed bundle; one that an earlier attempt finished is verified and taken as it is."""
-    place, key = Path(folder), SigningKey.load(Path(keys))
-    if not place.exists():
-        described = Manifest(
-            task=schema.task,
-            inputs=schema.inputs,
-            outputs=_outputs(schema),
-            classes=schema.classes,
-            window=as_json(chosen),
-            metrics=metrics,
-            **manifest,
-        )
-        reference = rows.iloc[answers["place"]]
-        content = {
-            **model,
-            "schema.json": msgspec.json.encode(schema),
-            "reference.npz": _reference(reference, schema, answers["answers"]),
-            **guards,
-        }
-        bundles.write(place, described, content, key)
-    bundle = bundles.load(place, (key.public,))
-    return Signed(folder, bundle.manifest.files[GRAPH if GRAPH in bundle.files else native.FILE])
+) -> dict[str, bytes]:
+    """Return the files of a bundle; who holds the key signs them."""
+    reference = _reference(rows.iloc[answers["place"]], schema, answers["answers"])
+    return {**model, "schema.json": msgspec.json.encode(schema), "reference.npz": reference, **guards}
 
 
 class Outcome(NamedTuple):
-    """What the pipeline gives back."""
+    """What the pipeline gives back: `files` are those of the bundle."""
 
     choice: Window
     metrics: dict[str, float]
     verdict: Verdict
     baseline: list[float]
-    signed: Signed
+    files: dict[str, bytes]
 
 
 @pipeline
 def retrain(
-    rows: pd.DataFrame,
-    schema: Schema,
-    ask: Ask,
-    champion: Champion | None,
-    policies: Policies,
-    manifest: dict[str, Any],
-    folder: str,
-    keys: str,
+    rows: pd.DataFrame, schema: Schema, ask: Ask, champion: Champion | None, bundle: Path | None, policies: Policies
 ) -> Outcome:
-    """Return a judged, signed bundle of what was trained on `rows`."""
+    """Return what was trained on `rows`, judged; `bundle` is the champion's."""
     chosen = choose_window(rows, schema, ask)
     model = train(rows, schema, chosen.choice, ask)
-    judged = judge(rows, schema, chosen.answers, ask, champion)
+    judged = judge(rows, schema, chosen.answers, ask, champion, bundle)
     guards = guard(rows, schema, model, chosen.choice, chosen.answers, ask, policies)
-    signed = sign(rows, schema, model, chosen.choice, chosen.answers, judged.metrics, guards, manifest, folder, keys)
-    return Outcome(chosen.choice, judged.metrics, judged.verdict, judged.baseline, signed)
+    files = assemble(rows, schema, model, chosen.answers, guards)
+    return Outcome(chosen.choice, judged.metrics, judged.verdict, judged.baseline, files)
+
+
+def bundle_of(done: Outcome, schema: Schema, folder: Path, key: SigningKey, **origin: Any) -> str:
+    """Write the signed bundle and return the hash of its model; one that is there already is verified instead.
+
+    `origin` says where it comes from: the manifest's name, run, data version, commit and time.
+    """
+    if not folder.exists():
+        described = Manifest(
+            task=schema.task,
+            inputs=schema.inputs,
+            outputs=_outputs(schema),
+            classes=schema.classes,
+            window=as_json(done.choice),
+            metrics=done.metrics,
+            **origin,
+        )
+        bundles.write(folder, described, done.files, key)
+    bundle = bundles.load(folder, (key.public,))
+    return bundle.manifest.files[GRAPH if GRAPH in bundle.files else native.FILE]
 
 
 def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
@@ -315,8 +300,8 @@ def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.f
     return answers
 
 
-def problem_of(schema: Schema, ask: Ask) -> Problem:
-    """Return what all fits of one training share."""
+def problem_of(schema: Schema, ask: Ask, folder: Path) -> Problem:
+    """Return what all fits of one training share; the project's code lies in `folder`."""
     task = schema.task
 
     def loss(truth: NDArray[Any], answers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -327,7 +312,7 @@ def problem_of(schema: Schema, ask: Ask) -> Problem:
         inputs=tuple(schema.names),
         target=schema.target.name,
         classes=schema.classes,
-        build=lambda: build(ask.model, Path(ask.folder), ask.parameters, ask.seed, graph=ask.runtime == "onnx"),
+        build=lambda: build(ask.model, folder, ask.parameters, ask.seed, graph=ask.runtime == "onnx"),
         loss=loss,
         horizon=ask.horizon,
         block=ask.block,

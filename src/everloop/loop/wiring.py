@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from everloop import git, registry
+from everloop.bundles import trusted
 from everloop.checks import Check
 from everloop.data import Schema, event_times, record
 from everloop.evaluation import build_gate, needs_approval
 from everloop.journal import Reader, end
 from everloop.loop.controller import Controller, Developed
 from everloop.loop.dataset import repository
-from everloop.loop.retraining import Ask, Champion, Where, ingest, retrain
+from everloop.loop.retraining import Ask, Champion, Outcome, Where, bundle_of, ingest, retrain
 from everloop.loop.schemas import frozen_schema, schema_of
 from everloop.loop.watch import Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
@@ -91,7 +93,7 @@ def developer(workspace: Workspace, report: Report, executor: Executor) -> Calla
         forget_modules(workspace.folder)
         engine = Engine(workspace.store, workspace.artifacts, executor, workspace.folder, lambda: decided)
         commit = git.describe(workspace.folder)
-        champion, schema = _champion(workspace), frozen_schema(workspace)
+        (champion, bundle), schema = _champion(workspace), frozen_schema(workspace)
         where = _where(workspace, decided)
         data = engine.run(
             ingest, {"where": where, "schema": schema}, run_id=f"{run}-data", commit=commit, on_progress=report
@@ -101,30 +103,28 @@ def developer(workspace: Workspace, report: Report, executor: Executor) -> Calla
         ask = ask_of(workspace, first=champion is None)
         folder = workspace.bundles / run
         arguments: dict[str, Any] = {
-            "rows": rows,
+            "rows": data.artifacts["rows"],
             "schema": frozen,
             "ask": ask,
             "champion": champion,
+            "bundle": bundle,
             "policies": Policies(**as_json(workspace.settings.guards)),
-            "manifest": {
-                "name": workspace.name, "run": run, "data_version": version, "commit": commit, "created": decided
-            },
-            "folder": str(folder),
-            "keys": str(workspace.keys),
-        }  # fmt: skip
-        done = engine.run(retrain, arguments, run_id=run, commit=commit, on_progress=report).outputs
+        }
+        done = Outcome(**engine.run(retrain, arguments, run_id=run, commit=commit, on_progress=report).outputs)
+        told = {"name": workspace.name, "run": run, "data_version": version, "commit": commit, "created": decided}
+        sha256 = bundle_of(done, frozen, folder, workspace.key, **told)
         return Developed(
             run=run,
             bundle=str(folder.relative_to(workspace.folder))
             if folder.is_relative_to(workspace.folder)
             else str(folder),
-            sha256=done["signed"].sha256,
+            sha256=sha256,
             data_version=version,
             commit=commit,
-            window=as_json(done["choice"]),
-            metrics=done["metrics"],
-            verdict=done["verdict"],
-            baseline=tuple(done["baseline"]),
+            window=as_json(done.choice),
+            metrics=done.metrics,
+            verdict=done.verdict,
+            baseline=tuple(done.baseline),
         )
 
     return develop
@@ -149,7 +149,6 @@ def ask_of(workspace: Workspace, *, first: bool) -> Ask:
     """Return what the project file asks to be trained."""
     training, allowed = workspace.settings.training, workspace.settings.serving.native
     return Ask(
-        folder=str(workspace.folder),
         model=training.model,
         parameters=training.parameters,
         window=training.window,
@@ -164,13 +163,15 @@ def ask_of(workspace: Workspace, *, first: bool) -> Ask:
     )
 
 
-def _champion(workspace: Workspace) -> Champion | None:
+def _champion(workspace: Workspace) -> tuple[Champion, Path] | tuple[None, None]:
+    """Return whom to beat, and its bundle."""
     with workspace.store.read() as connection:
         version = registry.alias(connection, workspace.name, "champion")
         if version is None:
-            return None
+            return None, None
         row = registry.get(connection, workspace.name, version)
-    return Champion(version, str(workspace.path(row["bundle"])), str(workspace.keys), float(row["window"]["until"]))
+    keys = [key.text for key in trusted(workspace.keys)]
+    return Champion(version, keys, float(row["window"]["until"])), workspace.path(row["bundle"])
 
 
 def _record(workspace: Workspace, artifact: Artifact, rows: pd.DataFrame, schema: Schema, time: float) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
+from everloop.pipelines.declared import Environment, Query, Resources
 from everloop.pipelines.engine import Engine, Execution, Progress, Run
 from everloop.pipelines.executors.isolated import IsolatedExecutor
 from everloop.pipelines.executors.local import LocalExecutor
+from everloop.pipelines.executors.running import project_folder
 from everloop.pipelines.explained import Explained, explain
 from everloop.pipelines.fingerprint import fingerprint
 from everloop.pipelines.lineage import Made, downstream, upstream
@@ -16,6 +18,7 @@ __all__ = [
     "Artifact",
     "ArtifactStore",
     "Engine",
+    "Environment",
     "Execution",
     "Explained",
     "IsolatedExecutor",
@@ -23,7 +26,9 @@ __all__ = [
     "Made",
     "Pipeline",
     "Progress",
+    "Query",
     "Repeated",
+    "Resources",
     "Run",
     "Step",
     "downstream",
@@ -31,6 +36,7 @@ __all__ = [
     "explain",
     "fingerprint",
     "pipeline",
+    "project_folder",
     "repeat_step",
     "step",
     "upstream",

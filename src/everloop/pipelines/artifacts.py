@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import tempfile
-import typing
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ import msgspec
 from fsspec.implementations.local import LocalFileSystem
 
 from everloop.errors import SystemError_
-from everloop.pipelines.formats import SUFFIX, UnserialisableError, decode, encode
+from everloop.pipelines.formats import SUFFIX, UnserialisableError, decode, element_of, encode
 
 __all__ = ["Artifact", "ArtifactStore"]
 
@@ -93,7 +92,7 @@ class ArtifactStore:
             if artifact.format in ("file", "folder"):
                 return self._tree_path(artifact, self._verified_manifest(artifact))
             if artifact.format == "list":
-                (of,) = typing.get_args(annotation) or (None,)
+                of = element_of(annotation)
                 return [self.get(item, of) for item in self.items(artifact)]
             return decode(artifact.format, self._verified_bytes(artifact), annotation)
         except _Damage as damage:

@@ -12,6 +12,7 @@ import msgspec
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
 from everloop.pipelines.executors import StepTask
 from everloop.pipelines.fingerprint import Code, read_code
+from everloop.pipelines.outside import fingerprint_outside
 from everloop.pipelines.records import Finished, finished_with_key
 from everloop.pipelines.step import Step
 from everloop.store import Store
@@ -30,7 +31,7 @@ class Cache:
     """Keys of the steps below one root, and the finished executions that hold them; code is read once."""
 
     def __init__(self, store: Store, artifacts: ArtifactStore, root: Path) -> None:
-        self._store, self._artifacts, self._root = store, artifacts, root
+        self._store, self._artifacts, self.root = store, artifacts, root
         self._code: dict[tuple[str, str], Code] = {}
 
     def key(self, task: StepTask) -> Key:
@@ -43,7 +44,22 @@ class Cache:
             "environment": code.environment,
             "inputs": {name: artifact.id for name, artifact in task.inputs.items()},
         }
+        if task.step.env:
+            parts["environment"] = {"everloop.pipelines.Environment": task.step.env.hash}
+        if task.step.reads:
+            parts["outside"] = self._outside(task)
         return _key(parts)
+
+    def skipped(self, step: Step[..., Any]) -> Key:
+        """Return the key of a call that its condition keeps from running."""
+        parts: dict[str, Any] = {"code": {}, "parameters": {}, "environment": {}, "inputs": {}}
+        return _key({"step": step.qualified_name, **parts, "condition": False})
+
+    def _outside(self, task: StepTask) -> dict[str, str]:
+        """Return a fingerprint of what each parameter that a step reads by leads to now."""
+        known = {name: msgspec.json.decode(data) for name, data in task.parameters.items()}
+        known |= {n: self._artifacts.get(a) for n, a in task.inputs.items() if n in task.step.reads}
+        return {name: fingerprint_outside(known[name], Path.cwd()) for name in task.step.reads}
 
     def gathered(self, step: Step[..., Any], members: Sequence[str]) -> Key:
         """Return the key of the list of what calls with these keys gave."""
@@ -61,9 +77,9 @@ class Cache:
     def _read(self, step: Step[..., Any]) -> Code:
         place = (step.function.__module__, step.function.__code__.co_filename)
         if not Path(place[1]).is_file():  # typed in: each function stands for itself
-            return read_code(step.function, self._root)
+            return read_code(step.function, self.root)
         if place not in self._code:
-            self._code[place] = read_code(step.function, self._root)
+            self._code[place] = read_code(step.function, self.root)
         return self._code[place]
 
 

@@ -42,6 +42,8 @@ def _explained(store: Store, row: Mapping[str, Any]) -> Explained:
     if row["cached_from"] is not None:
         (source,) = store.rows(sa.select(execution.run).where(execution.id == row["cached_from"]))
         return Explained(row["step"], True, f"the same as in run {source['run']}")
+    if "condition" in row["key_parts"]:
+        return Explained(row["step"], False, "its condition was false")
     before = store.rows(
         sa.select(execution.key, execution.key_parts)
         .where(execution.step == row["step"], execution.id < row["id"], execution.status == "finished")
@@ -58,11 +60,18 @@ def changed(before: Mapping[str, Json], after: Mapping[str, Json]) -> list[str]:
     """Return what differs between the parts of two keys, a phrase each."""
     told = [f"step {before['step']} is now {after['step']}"] if before["step"] != after["step"] else []
     for part, what in _PARTS.items():
-        told += [_phrase(what, name, before[part], after[part]) for name in _differing(before[part], after[part])]
+        old, new = before.get(part, {}), after.get(part, {})
+        told += [_phrase(what, name, old, new) for name in _differing(old, new)]
     return told
 
 
-_PARTS = {"code": "code of", "parameters": "parameter", "environment": "version of", "inputs": "input"}
+_PARTS = {
+    "code": "code of",
+    "parameters": "parameter",
+    "environment": "version of",
+    "inputs": "input",
+    "outside": "outside data of",
+}
 
 
 def _phrase(what: str, name: str, old: Mapping[str, Json], new: Mapping[str, Json]) -> str:

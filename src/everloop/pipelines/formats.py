@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import io
 import sys
+import typing
 import zipfile
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,7 +19,7 @@ import msgspec
 
 from everloop.errors import UsageError
 
-__all__ = ["SUFFIX", "Format", "UnserialisableError", "decode", "encode"]
+__all__ = ["SUFFIX", "Format", "UnserialisableError", "decode", "element_of", "encode"]
 
 Format = Literal["parquet", "json", "npz", "bytes", "file", "folder", "list"]
 SUFFIX = {"parquet": ".parquet", "json": ".json", "npz": ".npz", "bytes": ".bin", "list": ".list.json"}
@@ -49,6 +50,14 @@ def decode(format: str, data: bytes, annotation: Any = None) -> Any:
         "json": lambda: _from_json(data, annotation),
     }
     return readers[format]()
+
+
+def element_of(annotation: Any) -> Any:
+    """Return the annotation of the elements of `list[...]` or `list[...] | None`; None where it says nothing."""
+    for option in (annotation, *typing.get_args(annotation)):
+        if typing.get_origin(option) is list:
+            return typing.get_args(option)[0]
+    return None
 
 
 def _is_frame(value: Any) -> bool:
@@ -127,6 +136,8 @@ def _to_json(value: Any, annotation: Any) -> bytes:
 
 
 def _from_json(data: bytes, annotation: Any) -> Any:
+    if data == b"null":  # of a step that its condition kept from running, whatever it gives else
+        return None
     if any(annotation is open_ for open_ in _OPEN):
         return msgspec.json.decode(data)
     return msgspec.json.decode(data, type=annotation)

@@ -35,17 +35,25 @@ class Output:
 class Node:
     """One call of a step: each of its parameters is a constant or the output of another node.
 
-    With `each` it is one call for each element of these parameters, and its outputs are lists.
+    With `each` it is one call for each element of these parameters, and its outputs are lists. It runs where its
+    `condition` is true: a constant, or the output of a node.
     """
 
     name: str
     step: Step[..., Any]
     inputs: Mapping[str, Any]
     each: tuple[str, ...] = ()
+    condition: Any = True
 
     @property
     def sources(self) -> dict[str, Output]:
         return {name: value for name, value in self.inputs.items() if isinstance(value, Output)}
+
+    @property
+    def needs(self) -> list[str]:
+        """The names of the nodes that must be done before."""
+        told = [*self.sources.values(), *([self.condition] if isinstance(self.condition, Output) else [])]
+        return list(dict.fromkeys(source.node for source in told))
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -72,7 +80,7 @@ class Graph:
         _validate(self)
         waiting, done, ordered = list(self.nodes), set[str](), list[Node]()
         while waiting:
-            ready = next((n for n in waiting if all(s.node in done for s in n.sources.values())), None)
+            ready = next((n for n in waiting if done.issuperset(n.needs)), None)
             if ready is None:
                 circle = " -> ".join(repr(name) for name in _circle(waiting))
                 raise UsageError(f"pipeline {self.name!r}: its steps wait for each other: {circle}")
@@ -101,9 +109,12 @@ class _Tracer:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
 
-    def record(self, step: Step[Any, Any], arguments: dict[str, Any], each: tuple[str, ...] = ()) -> Any:
+    def record(self, step: Step[Any, Any], arguments: dict[str, Any], each: tuple[str, ...], condition: Any) -> Any:
         same = sum(node.step.name == step.name for node in self.nodes)
-        node = Node(f"{step.name}-{same + 1}" if same else step.name, step, arguments, each)
+        name = f"{step.name}-{same + 1}" if same else step.name
+        node = Node(name, step, arguments, each, True if condition is None else condition)
+        if not isinstance(node.condition, bool | Output):
+            raise UsageError(f"step {name!r}: its condition is a {type(condition).__name__}, and no bool")
         for name, value in arguments.items():
             _refuse_nested(value, f"step {node.name!r}, parameter {name!r}")
         self.nodes.append(node)
@@ -133,6 +144,8 @@ def _validate(graph: Graph) -> None:
                 raise UsageError(f"{where} has no parameter {name!r}{close_match(name, parameters)}")
         for name, source in node.sources.items():
             _check_source(source, nodes, f"{where}, parameter {name!r}")
+        if isinstance(node.condition, Output):
+            _check_source(node.condition, nodes, f"{where}, condition")
     for name, value in graph.outputs.items():
         if isinstance(value, Output):
             _check_source(value, nodes, f"pipeline {graph.name!r}, output {name!r}")
@@ -151,7 +164,7 @@ def _circle(waiting: list[Node]) -> list[str]:
     nodes = {node.name: node for node in waiting}
     path = [waiting[0].name]
     while True:
-        before = next(s.node for s in nodes[path[-1]].sources.values() if s.node in nodes)
+        before = next(name for name in nodes[path[-1]].needs if name in nodes)
         if before in path:
             return [before, *reversed(path[path.index(before) :])]
         path.append(before)

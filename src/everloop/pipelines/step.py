@@ -11,9 +11,22 @@ from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from everloop.errors import UsageError
+from everloop.pipelines.declared import Environment, Resources
 from everloop.settings import seconds
 
-__all__ = ["RETURN", "Each", "Pipeline", "Recorder", "Step", "each", "fields_of", "pipeline", "recording", "step"]
+__all__ = [
+    "RETURN",
+    "Each",
+    "Pipeline",
+    "Recorder",
+    "Step",
+    "When",
+    "each",
+    "fields_of",
+    "pipeline",
+    "recording",
+    "step",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,7 +39,7 @@ RETURN = "return"
 class Recorder(Protocol):
     """What takes down the calls of steps while a pipeline is traced."""
 
-    def record(self, step: Step[Any, Any], arguments: dict[str, Any], each: tuple[str, ...] = ()) -> Any:
+    def record(self, step: Step[Any, Any], arguments: dict[str, Any], each: tuple[str, ...], condition: Any) -> Any:
         """Take down one call, or one for each element of these arguments; returns what stands for its outputs."""
 
 
@@ -60,8 +73,10 @@ class Step(Generic[P, R]):
 
     `cache=False` marks a step that looks at the world outside: another run never takes over its result. One that fails
     is tried `retries` times more, the first time after `backoff`, then after twice as long each time. It may take
-    `timeout` at most (durations such as "90s"; held where steps have processes of their own). `preload` names modules
-    that such processes share with the next ones instead of importing them each time.
+    `timeout` at most (durations such as "90s"; held where steps have processes of their own). `resources` says what it
+    needs of a machine; `env` gives it a Python and packages of its own. `reads` names parameters that lead to data
+    outside (paths, globs, URLs, a `Query`): the cache looks at that data too. `preload` names modules that such
+    processes share with the next ones instead of importing them each time.
     """
 
     def __init__(
@@ -72,9 +87,13 @@ class Step(Generic[P, R]):
         retries: int = 0,
         backoff: str = "1s",
         timeout: str | None = None,
+        resources: Resources | None = None,
+        env: Environment | None = None,
+        reads: tuple[str, ...] = (),
         preload: tuple[str, ...] = (),
     ) -> None:
         self.function, self.cache, self.retries, self.preload = function, cache, retries, preload
+        self.resources, self.env, self.reads = resources or Resources(), env, reads
         self.name = function.__name__
         self.backoff = _seconds(self.name, "backoff", backoff)
         self.timeout = None if timeout is None else _seconds(self.name, "timeout", timeout)
@@ -83,28 +102,49 @@ class Step(Generic[P, R]):
         _refuse_hidden_inputs(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        arguments = _bind(self.name, self.signature, args, kwargs)
-        if any(isinstance(value, Each) for value in arguments.values()):
-            raise UsageError(f"step {self.name!r} is called with each(...): write {self.name}.map(...)")
-        recorder = _recorder.get()
-        return self.function(*args, **kwargs) if recorder is None else cast(R, recorder.record(self, arguments))
+        return cast(R, self._call(args, kwargs))
 
     def map(self, *args: P.args, **kwargs: P.kwargs) -> list[R]:
         """Run the step once for each element of the arguments in `each(...)`, at the same time where there is room.
 
         The results come in the order of the elements; several `each` go in step, so they are equally long.
         """
+        return cast(list[R], self._map(args, kwargs))
+
+    def when(self, condition: bool) -> When[P, R]:
+        """Return the step as one that runs only where `condition`, a bool or a step's result that is one, is true.
+
+        Else its result is None (of several outputs, each), and what takes it gets that.
+        """
+        return When(self, condition)
+
+    def _call(self, args: Any, kwargs: Any, condition: Any = None) -> Any:
+        arguments = _bind(self.name, self.signature, args, kwargs)
+        if any(isinstance(value, Each) for value in arguments.values()):
+            raise UsageError(f"step {self.name!r} is called with each(...): write {self.name}.map(...)")
+        if recorder := _recorder.get():
+            return recorder.record(self, arguments, (), condition)
+        return self.function(*args, **kwargs) if condition in (None, True) else self.nothing()
+
+    def _map(self, args: Any, kwargs: Any, condition: Any = None) -> Any:
         arguments = _bind(self.name, self.signature, args, kwargs)
         marked = {name: value.values for name, value in arguments.items() if isinstance(value, Each)}
         if not marked:
             raise UsageError(f"{self.name}.map(...): mark the argument that it goes over, as in each(values)")
         if recorder := _recorder.get():
-            return cast(list[R], recorder.record(self, arguments | marked, tuple(marked)))
+            return recorder.record(self, arguments | marked, tuple(marked), condition)
+        if condition not in (None, True):
+            return None
         columns = {name: list(values) for name, values in marked.items()}
         if len(set(map(len, columns.values()))) > 1:
             raise UsageError(f"{self.name}.map(...): {', '.join(columns)} are not equally long")
         rows = zip(*columns.values(), strict=True)
         return [self.function(**arguments | dict(zip(columns, row, strict=True))) for row in rows]  # type: ignore[call-arg]
+
+    def nothing(self) -> Any:
+        """Return the result of a call that its condition kept from running."""
+        fields = fields_of(self.hints.get("return"))
+        return self.hints["return"](**dict.fromkeys(fields)) if fields else None
 
     @property
     def qualified_name(self) -> str:
@@ -120,6 +160,22 @@ class Step(Generic[P, R]):
         """The annotation of each output by name: the fields of a NamedTuple, else one named `return`."""
         returned = self.hints.get("return")
         return fields_of(returned) or {RETURN: returned}
+
+
+class When(Generic[P, R]):
+    """A step under a condition, to be called or mapped as the step itself."""
+
+    def __init__(self, step: Step[P, R], condition: Any) -> None:
+        self._step, self._condition = step, condition
+        if isinstance(condition, bool) or not _recorder.get():
+            _refuse_no_bool(step.name, condition)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        return cast(R | None, self._step._call(args, kwargs, self._condition))
+
+    def map(self, *args: P.args, **kwargs: P.kwargs) -> list[R] | None:
+        """Run the step once for each element, or not at all."""
+        return cast(list[R] | None, self._step._map(args, kwargs, self._condition))
 
 
 class Pipeline(Generic[P, R]):
@@ -152,6 +208,9 @@ def step(
     retries: int = 0,
     backoff: str = "1s",
     timeout: str | None = None,
+    resources: Resources | None = None,
+    env: Environment | None = None,
+    reads: tuple[str, ...] = (),
     preload: tuple[str, ...] = (),
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 def step(function: Callable[P, R] | None = None, /, **options: Any) -> Any:
@@ -172,6 +231,11 @@ def fields_of(annotation: Any) -> dict[str, Any]:
     return {}
 
 
+def _refuse_no_bool(step: str, condition: Any) -> None:
+    if not isinstance(condition, bool):
+        raise UsageError(f"{step}.when(...): a condition is True or False, not a {type(condition).__name__}")
+
+
 def _seconds(step: str, option: str, text: str) -> float:
     try:
         return seconds(text)
@@ -188,6 +252,9 @@ def _refuse_hidden_inputs(step: Step[..., Any]) -> None:
     for name, parameter in step.signature.parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise UsageError(f"step {step.name!r}: parameter {name!r} must be a plain named parameter")
+    for name in step.reads:
+        if name not in step.signature.parameters:
+            raise UsageError(f"step {step.name!r} reads {name!r}, which is no parameter of it")
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

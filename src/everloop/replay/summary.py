@@ -83,7 +83,9 @@ def compare(
         Alternative("frozen", losses(task, truth, _frozen(workspace, history)), 0, "start"),
         Alternative("loop", losses(task, truth, played.answers), count, settings.training.window),
     ]
-    schedules = Schedules(problem_of(history.schema, ask_of(workspace, first=False)), history, settings.replay)
+    schedules = Schedules(
+        problem_of(history.schema, ask_of(workspace, first=False), workspace.folder), history, settings.replay
+    )
     plans = {name: plan for name, plan in _plans(history, count).items() if name in calendars and plan}
     total, done = sum(schedules.fits(plan) for plan in plans.values()), 0
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from everloop.pipelines.artifacts import Artifact
 from everloop.pipelines.step import Step
 
-__all__ = ["Executor", "RemoteError", "StepResult", "StepTask"]
+__all__ = ["Executor", "RemoteError", "StepResult", "StepTask", "base_of"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class StepTask:
     step: Step[..., Any]
     parameters: Mapping[str, bytes] = field(default_factory=dict)
     inputs: Mapping[str, Artifact] = field(default_factory=dict)
+    root: Path = Path()
+    """The project's folder there."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,14 @@ class StepResult:
     """The stored outputs of a step by name."""
 
     outputs: Mapping[str, Artifact]
+
+
+def base_of(step: Step[..., Any]) -> Path:
+    """Return the folder that the step's module is imported from, which need not stand in sys.path."""
+    name = step.function.__module__
+    path = Path(step.function.__code__.co_filename).resolve()
+    depth = name.count(".") + (path.name == "__init__.py")
+    return path.parents[min(depth, len(path.parents) - 1)]
 
 
 class RemoteError(Exception):
@@ -38,6 +49,9 @@ class Executor(Protocol):
     """Executes steps, here or elsewhere, at most `slots` at a time; a future carries the step's own error."""
 
     slots: int
+
+    def fits(self, step: Step[..., Any], running: Sequence[Step[..., Any]]) -> bool:
+        """Tell whether there is room for a step beside those that run; asked only where some do."""
 
     def submit(self, task: StepTask) -> Future[StepResult]:
         """Begin a step and return its future result."""

@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -52,6 +53,7 @@ class Order(msgspec.Struct):
     paths: list[str]
     folder: str
     artifacts: str
+    root: str
     parameters: dict[str, bytes]
     inputs: dict[str, Artifact]
 
@@ -164,7 +166,7 @@ def _run(order: Order) -> Reply:
     for part in name.split("."):
         step = getattr(step, part)
     assert isinstance(step, Step)
-    task = StepTask(order.name, step, order.parameters, order.inputs)
+    task = StepTask(order.name, step, order.parameters, order.inputs, Path(order.root))
     return Reply(dict(run_task(task, ArtifactStore(order.artifacts)).outputs))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
@@ -20,9 +22,10 @@ import msgspec
 from everloop import errors
 from everloop.errors import SystemError_
 from everloop.pipelines.artifacts import ArtifactStore
-from everloop.pipelines.executors import RemoteError, StepResult, StepTask
+from everloop.pipelines.executors import RemoteError, StepResult, StepTask, base_of
 from everloop.pipelines.executors.forkserver import NEWS, Birth, Failure, Order, Reply, receive, send
 from everloop.pipelines.executors.local import LocalExecutor
+from everloop.pipelines.step import Step
 
 __all__ = ["IsolatedExecutor"]
 
@@ -41,6 +44,12 @@ class IsolatedExecutor:
         self._here = LocalExecutor(artifacts)
         self._nursery: _Nursery | None = None
 
+    def fits(self, step: Step[..., Any], running: Sequence[Step[..., Any]]) -> bool:
+        """Tell whether processors and memory suffice for a step and all that run."""
+        steps = [step, *running]
+        memory = sum(each.resources.bytes for each in steps)
+        return sum(each.resources.cpu for each in steps) <= self.slots and memory <= _memory()
+
     def submit(self, task: StepTask) -> Future[StepResult]:
         """Begin a step in a process of its own; the future carries the step's error, with its output as a note."""
         if not _importable(task):
@@ -50,9 +59,10 @@ class IsolatedExecutor:
             self._nursery = _Nursery()
         future: Future[StepResult] = Future()
         future.set_running_or_notify_cancel()
+        paths = [*sys.path, str(base_of(task.step))]
         order = Order(
-            task.name, task.step.qualified_name, [*sys.path, _base_of(task)], str(Path.cwd()), self._artifacts.url,
-            dict(task.parameters), dict(task.inputs),
+            task.name, task.step.qualified_name, paths, str(Path.cwd()), self._artifacts.url,
+            str(task.root), dict(task.parameters), dict(task.inputs),
         )  # fmt: skip
         child = self._nursery.bear(task.step.preload)
         arguments = (child, order, task.step.timeout, future)
@@ -64,6 +74,12 @@ class IsolatedExecutor:
         if self._nursery:
             self._nursery.close()
             self._nursery = None
+
+
+@functools.cache
+def _memory() -> int:
+    """Return the bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class _Child:
@@ -147,14 +163,6 @@ class _Nursery:
 def _importable(task: StepTask) -> bool:
     """Tell whether another process finds the step by its name."""
     return task.step.function.__module__ != "__main__" and "<" not in task.step.function.__qualname__
-
-
-def _base_of(task: StepTask) -> str:
-    """Return the folder that the step's module is imported from, which need not stand in sys.path."""
-    name = task.step.function.__module__
-    path = Path(task.step.function.__code__.co_filename).resolve()
-    depth = name.count(".") + (path.name == "__init__.py")
-    return str(path.parents[min(depth, len(path.parents) - 1)])
 
 
 def _attend(child: _Child, order: Order, timeout: float | None, future: Future[StepResult]) -> None:

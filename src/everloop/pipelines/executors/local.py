@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from everloop.pipelines.artifacts import ArtifactStore
 from everloop.pipelines.executors import StepResult, StepTask
 from everloop.pipelines.executors.running import run_task
+from everloop.pipelines.step import Step
 
 __all__ = ["LocalExecutor"]
 
@@ -18,6 +21,10 @@ class LocalExecutor:
 
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
+
+    def fits(self, _step: Step[..., Any], _running: Sequence[Step[..., Any]]) -> bool:
+        """Nothing runs beside another step here."""
+        return False
 
     def submit(self, task: StepTask) -> Future[StepResult]:
         """Run the step now; the future is done on return."""

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextvars
+from pathlib import Path
 from typing import Any
 
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
 from everloop.pipelines.executors import StepResult, StepTask
+from everloop.pipelines.executors.apart import call_apart
 from everloop.pipelines.formats import UnserialisableError, decode
 from everloop.pipelines.step import RETURN, Step
 
-__all__ = ["arguments_of", "run_task"]
+__all__ = ["arguments_of", "project_folder", "run_task"]
+
+
+_root: contextvars.ContextVar[Path] = contextvars.ContextVar("root", default=Path())
+
+
+def project_folder() -> Path:
+    """Return the project's folder, for a step that runs; elsewhere the current one."""
+    return _root.get()
 
 
 def run_task(task: StepTask, artifacts: ArtifactStore) -> StepResult:
     """Return a step's stored outputs; raises the step's own error, or UnserialisableError for a wrong result."""
-    returned = task.step.function(**arguments_of(task, artifacts))
-    outputs = {name: _store(name, value, task.step, artifacts) for name, value in _named(returned, task.step)}
-    return StepResult(outputs)
+    named = call_apart(task, artifacts) if task.step.env else _named(_call(task, artifacts), task.step)
+    return StepResult({name: _store(name, value, task.step, artifacts) for name, value in named})
 
 
 def arguments_of(task: StepTask, artifacts: ArtifactStore) -> dict[str, Any]:
@@ -26,7 +36,18 @@ def arguments_of(task: StepTask, artifacts: ArtifactStore) -> dict[str, Any]:
     return arguments | {name: artifacts.get(artifact, hints.get(name)) for name, artifact in task.inputs.items()}
 
 
+def _call(task: StepTask, artifacts: ArtifactStore) -> Any:
+    arguments = arguments_of(task, artifacts)
+    token = _root.set(task.root)
+    try:
+        return task.step.function(**arguments)
+    finally:
+        _root.reset(token)
+
+
 def _store(name: str, value: Any, step: Step[..., Any], artifacts: ArtifactStore) -> Artifact:
+    if isinstance(value, Artifact):  # it is stored already
+        return value
     try:
         return artifacts.put(value, step.outputs[name])
     except UnserialisableError as error:
