@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from everloop.errors import NotFoundError, UsageError
+from everloop.errors import NotFoundError, StepError, UsageError
 from everloop.pipelines import records
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
 from everloop.pipelines.attempt import Attempt, Execution, Progress
@@ -133,6 +133,32 @@ class Engine:
         call = _call_of(opened, node)
         _take_kept(opened, [call])
         return opened.attempt.wanted(call.node)
+
+    def begin(
+        self,
+        pipeline: Pipeline[..., Any],
+        arguments: Mapping[str, Any],
+        *,
+        run_id: str | None = None,
+        commit: str | None = None,
+    ) -> str:
+        """Store the row of a run that is worked off elsewhere, or go on with the run of that id; returns its id."""
+        return self._open(pipeline, arguments, run_id, {"commit": commit}).id
+
+    def is_finished(self, run: str) -> bool:
+        """Tell whether a run is."""
+        return records.status_of(self._store, run) == "finished"
+
+    def progress_of(self, run: str) -> list[Progress]:
+        """Return what a run that is worked off elsewhere has finished so far."""
+        with self._store.read() as connection:
+            done = records.finished_in_run(connection, run)
+        return [Progress(name, "ran", place, len(done)) for place, name in enumerate(done, 1)]
+
+    def raise_failure(self, run: str) -> None:
+        """Raise StepError for the step that failed in a run that is worked off elsewhere; nothing where none did."""
+        if failed := records.failed_in_run(self._store, run):
+            raise StepError(*failed, run)
 
     def outcome(self, pipeline: Pipeline[..., Any], arguments: Mapping[str, Any], *, run_id: str) -> Run:
         """Return what a run that was worked off elsewhere came to; raises UsageError where it is not finished."""

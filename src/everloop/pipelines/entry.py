@@ -33,6 +33,7 @@ __all__ = ["arguments_as_text", "main", "pipeline_named"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run nodes as the command line says; returns the exit code of the CLI's errors."""
     told = _parser().parse_args(argv)
+    told.run = told.run or told.job
     try:
         _run(told)
     except EverloopError as error:
@@ -126,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--project", default=".", help="the project's folder")
     parser.add_argument("--pipeline", required=True, help='its "module:name"')
     parser.add_argument("--run", required=True, help="the run's id: the same for all nodes")
+    parser.add_argument("--job", default="", help="the run's id where --run is empty")
     parser.add_argument("--node", action="append", required=True, help="may be said several times")
     parser.add_argument("--argument", action="append", default=[], help="NAME=JSON of the pipeline's arguments")
     parser.add_argument("--element", type=int, help="only this element of the mapped node")

@@ -16,12 +16,14 @@ from everloop.store import Connection
 __all__ = [
     "Finished",
     "fail_step",
+    "failed_in_run",
     "finish_run",
     "finish_step",
     "finished_in_run",
     "finished_with_key",
     "start_run",
     "start_step",
+    "status_of",
     "take_over",
 ]
 
@@ -130,6 +132,26 @@ def finished_with_key(connection: Connection, key: str) -> list[Finished]:
     ran = store.execution.c.cached_from.is_(None)
     rows = connection.execute(_with_outputs(store.execution.c.key == key, ran))
     return [found for _, found in _gather(rows)]
+
+
+def status_of(store_: store.Store, run: str) -> str | None:
+    """Return the status of a run, None for one that the store does not know."""
+    rows = store_.rows(sa.select(store.run.c.status).where(store.run.c.id == run))
+    return str(rows[0]["status"]) if rows else None
+
+
+def failed_in_run(store_: store.Store, run: str) -> tuple[str, str] | None:
+    """Return the step that failed last in a failed run, and why."""
+    execution = store.execution.c
+    query = (
+        sa.select(execution.step, store.run.c.error)
+        .join(store.run, store.run.c.id == execution.run)
+        .where(execution.run == run, execution.status == "failed", store.run.c.status == "failed")
+        .order_by(execution.id.desc())
+        .limit(1)
+    )
+    rows = store_.rows(query)
+    return (str(rows[0]["step"]), str(rows[0]["error"])) if rows else None
 
 
 def _with_outputs(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:

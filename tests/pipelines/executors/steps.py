@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from everloop.errors import DataError
-from everloop.pipelines import step
+from everloop.pipelines import Resources, each, pipeline, project_folder, step
 
 
 class Parts(NamedTuple):
@@ -71,3 +71,34 @@ def second_time_lucky(folder: str) -> int:
 @step
 def wrong_result(_: int) -> Parts:
     return (1, 2)  # type: ignore[return-value]
+
+
+@step
+def place(_: int) -> str:
+    return str(project_folder())
+
+
+@step
+def node_of(name: str, names: list[str], folder: str) -> str:
+    """Return the Ray node this runs on, once all others have begun too."""
+    import ray
+
+    (Path(folder) / name).touch()
+    while not all((Path(folder) / other).exists() for other in names):
+        time.sleep(0.01)
+    return str(ray.get_runtime_context().get_node_id())
+
+
+@step(resources=Resources(cpu=2))
+def begin_twice(folder: str) -> int:
+    """Wait for the end the first time; it comes back only where another node begins it again."""
+    begun = len(list(Path(folder).glob("began-*"))) + 1
+    (Path(folder) / f"began-{begun}").touch()
+    while begun == 1:
+        time.sleep(0.05)
+    return begun
+
+
+@pipeline
+def nodes_seen(names: list[str], folder: str) -> list[str]:
+    return node_of.map(each(names), names, folder)

@@ -17,19 +17,13 @@ import signal
 import socket
 import struct
 import sys
-import traceback
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from everloop.errors import EverloopError
-from everloop.pipelines.artifacts import Artifact, ArtifactStore
-from everloop.pipelines.executors import StepTask
-from everloop.pipelines.executors.running import run_task
-from everloop.pipelines.step import Step
+from everloop.pipelines.executors.orders import Order, Reply, carry_out, failure_of
 
-__all__ = ["NEWS", "Birth", "Failure", "Order", "Reply", "main", "receive", "send"]
+__all__ = ["NEWS", "Birth", "main", "receive", "send"]
 
 NEWS = struct.Struct("<QBq")
 """A step's number; 0 and the process id of its fork, or 1 and its wait status."""
@@ -43,35 +37,6 @@ class Birth(msgspec.Struct):
 
     number: int
     preload: tuple[str, ...]
-
-
-class Order(msgspec.Struct):
-    """What a fork is to run: a step by "module:name", where modules lie, and its arguments."""
-
-    name: str
-    step: str
-    paths: list[str]
-    folder: str
-    artifacts: str
-    root: str
-    parameters: dict[str, bytes]
-    inputs: dict[str, Artifact]
-
-
-class Failure(msgspec.Struct):
-    """A step's own error: the name of its class among ours or its own, its text, and where it was raised."""
-
-    kind: str
-    ours: bool
-    text: str
-    trace: str
-
-
-class Reply(msgspec.Struct):
-    """The stored outputs of a step, or its failure."""
-
-    outputs: dict[str, Artifact] = {}
-    failure: Failure | None = None
 
 
 def send(channel: socket.socket, message: msgspec.Struct) -> None:
@@ -149,32 +114,13 @@ def _fork(control: socket.socket, channel: int, log: int) -> int:
     with socket.socket(fileno=channel) as connection:
         try:
             order = receive(connection, Order)
-            reply = _run(order)
+            reply = carry_out(order)
         except BaseException as error:
-            reply = Reply(failure=_failure(error))
+            reply = Reply(failure=failure_of(error))
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         send(connection, reply)
     return 0
-
-
-def _run(order: Order) -> Reply:
-    sys.path[:] = order.paths
-    os.chdir(order.folder)
-    module, _, name = order.step.partition(":")
-    step: Any = importlib.import_module(module)
-    for part in name.split("."):
-        step = getattr(step, part)
-    assert isinstance(step, Step)
-    task = StepTask(order.name, step, order.parameters, order.inputs, Path(order.root))
-    return Reply(dict(run_task(task, ArtifactStore(order.artifacts)).outputs))
-
-
-def _failure(error: BaseException) -> Failure:
-    trace = "".join(traceback.format_exception(error))
-    ours = isinstance(error, EverloopError) and type(error).__module__ == "everloop.errors"
-    kind = type(error).__name__
-    return Failure(kind, ours, str(error), trace)
 
 
 def main() -> None:

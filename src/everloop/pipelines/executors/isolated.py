@@ -14,17 +14,16 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
-from everloop import errors
 from everloop.errors import SystemError_
 from everloop.pipelines.artifacts import ArtifactStore
-from everloop.pipelines.executors import RemoteError, StepResult, StepTask, base_of
-from everloop.pipelines.executors.forkserver import NEWS, Birth, Failure, Order, Reply, receive, send
+from everloop.pipelines.executors import StepResult, StepTask
+from everloop.pipelines.executors.forkserver import NEWS, Birth, receive, send
 from everloop.pipelines.executors.local import LocalExecutor
+from everloop.pipelines.executors.orders import Order, Reply, error_of, is_importable, order_of
 from everloop.pipelines.step import Step
 
 __all__ = ["IsolatedExecutor"]
@@ -52,18 +51,14 @@ class IsolatedExecutor:
 
     def submit(self, task: StepTask) -> Future[StepResult]:
         """Begin a step in a process of its own; the future carries the step's error, with its output as a note."""
-        if not _importable(task):
+        if not is_importable(task):
             return self._here.submit(task)
         if self._nursery is None or not self._nursery.alive:
             self.close()
             self._nursery = _Nursery()
         future: Future[StepResult] = Future()
         future.set_running_or_notify_cancel()
-        paths = [*sys.path, str(base_of(task.step))]
-        order = Order(
-            task.name, task.step.qualified_name, paths, str(Path.cwd()), self._artifacts.url,
-            str(task.root), dict(task.parameters), dict(task.inputs),
-        )  # fmt: skip
+        order = order_of(task, self._artifacts.url)
         child = self._nursery.bear(task.step.preload)
         arguments = (child, order, task.step.timeout, future)
         threading.Thread(target=_attend, args=arguments, name=f"step {task.name}", daemon=True).start()
@@ -160,11 +155,6 @@ class _Nursery:
             child.ended.set()
 
 
-def _importable(task: StepTask) -> bool:
-    """Tell whether another process finds the step by its name."""
-    return task.step.function.__module__ != "__main__" and "<" not in task.step.function.__qualname__
-
-
 def _attend(child: _Child, order: Order, timeout: float | None, future: Future[StepResult]) -> None:
     """Hand a fork its order and wait for what comes of it."""
     with child.channel, child.log:
@@ -183,7 +173,7 @@ def _attend(child: _Child, order: Order, timeout: float | None, future: Future[S
                 sys.stderr.write(child.told())
                 future.set_result(StepResult(reply.outputs))
                 return
-            error = _error_of(reply.failure)
+            error = error_of(reply.failure)
         if told := child.told().strip():
             error.add_note(f"it printed:\n{told}")
         future.set_exception(error)
@@ -198,15 +188,3 @@ def _end_of(status: int | None) -> str:
     if code < 0:
         return f"its process crashed ({signal.Signals(-code).name})"
     return f"its process ended by itself with exit code {code}"
-
-
-def _error_of(failure: Failure) -> Exception:
-    """Return the step's error as far as it can travel: ours as what it was, any other by name."""
-    kind: Any = getattr(errors, failure.kind, None) if failure.ours else None
-    if kind is None:
-        error: Exception = RemoteError(f"{failure.kind}: {failure.text}" if failure.text else failure.kind)
-    else:
-        error = kind.__new__(kind)
-        Exception.__init__(error, failure.text)
-    error.add_note(failure.trace)
-    return error
