@@ -25,9 +25,11 @@ Values = dict[str, Any]
 class IR:
     """One compiled pipeline."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, places: Values | None = None) -> None:
+        """`places` says what stands here for a word of a command: a folder or a program of the image."""
         self.spec, *others = yaml.safe_load_all(text)
         self.platform = others[0]["platforms"]["kubernetes"] if others else {}
+        self.places = places or {}
         self.pods: list[str] = []
         """The executors that ran, in their order."""
 
@@ -71,7 +73,7 @@ class IR:
         self.pods.append(component["executorLabel"])
         with tempfile.TemporaryDirectory() as folder:
             command = [_filled(text, values, folder, job) for text in [*container["command"], *container["args"]]]
-            subprocess.run(command, check=True)
+            subprocess.run([self.places.get(word, word) for word in command], check=True)
             declared = component.get("outputDefinitions", {}).get("parameters", {})
             read = {name: Path(folder, name).read_text() for name in declared}
         return {n: json.loads(t) if declared[n]["parameterType"] == "LIST" else t for n, t in read.items()}
@@ -102,13 +104,14 @@ class Api:
         self.runs: dict[str, Values] = {}
         self.recurring: dict[str, Values] = {}
         self.address = ""
+        self.places: Values = {}
 
     def execute(self, run: Values) -> None:
         """Work a run off, as the cluster would."""
         version = self.versions[run["pipeline_version_reference"]["pipeline_version_id"]]
         run["state"] = "RUNNING"
         try:
-            IR(version["text"]).run(run["runtime_config"]["parameters"], run["run_id"])
+            IR(version["text"], self.places).run(run["runtime_config"]["parameters"], run["run_id"])
             run["state"] = "SUCCEEDED"
         except Exception as error:
             run["state"], run["error"] = "FAILED", {"message": str(error)}

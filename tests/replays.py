@@ -82,7 +82,7 @@ def replay(
         develop_with = getattr(own, "develop_with", None)
         if develop_with:
             real = controller._develop
-            controller._develop = lambda run, decided: develop_with(run, decided, real)
+            controller._develop = lambda run, decided, asked: develop_with(run, decided, real, asked)
         return controller
 
     opened: list[Workspace] = []

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from everloop.errors import SystemError_
 
-__all__ = ["commit_files", "describe", "is_repository", "log", "prefix", "run", "start", "tag_files"]
+__all__ = [
+    "commit_files",
+    "commit_of",
+    "describe",
+    "is_repository",
+    "log",
+    "prefix",
+    "run",
+    "snapshot",
+    "start",
+    "tag_files",
+]
 
 TIMEOUT = 60
 AUTHOR = ("-c", "user.name=everloop", "-c", "user.email=everloop@localhost")
 
 
-def run(folder: Path, *arguments: str, text: str | None = None) -> str:
+def run(folder: Path, *arguments: str, text: str | None = None, variables: Mapping[str, str] | None = None) -> str:
     """Return what `git ARGUMENTS` prints in `folder`; raises `SystemError_` with the last line git says."""
     try:
         found = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False, input=text
-        )
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False, input=text,
+            env=os.environ | dict(variables or {}),
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SystemError_(f"git {arguments[0]} did not run in {folder}: {error}") from error
     if found.returncode:
@@ -65,6 +79,29 @@ def commit_files(folder: Path, paths: Iterable[str], message: str) -> str:
     if run(folder, "status", "--porcelain", "--", *named).strip():
         run(folder, *_author(folder), "commit", "-q", "-m", message, "--", *named)
     return run(folder, "rev-parse", "HEAD").strip()
+
+
+def commit_of(folder: Path, ref: str) -> str:
+    """Return the commit that a branch, tag or commit names."""
+    return run(folder, "rev-parse", "--verify", f"{ref}^{{commit}}").strip()
+
+
+def snapshot(folder: Path) -> str:
+    """Return a commit of the working tree as it is, which no branch sees; nothing that is ignored is in it.
+
+    A reference keeps it from git's garbage collection.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        index = {"GIT_INDEX_FILE": str(Path(place, "index"))}
+        run(folder, "read-tree", "HEAD", variables=index)
+        run(folder, "add", "--all", ":/", variables=index)
+        tree = run(folder, "write-tree", variables=index).strip()
+    when = run(folder, "log", "-1", "--format=%cI").strip()  # so that equal trees make one commit
+    dates = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
+    message = "everloop: the working tree as it was"
+    commit = run(folder, *_author(folder), "commit-tree", tree, "-p", "HEAD", "-m", message, variables=dates).strip()
+    run(folder, "update-ref", f"refs/everloop/{commit}", commit)
+    return commit
 
 
 def log(folder: Path, path: str) -> list[tuple[str, float, str]]:

@@ -89,13 +89,15 @@ class Project:
     def __repr__(self) -> str:
         return f"Project({self.settings.project.name!r} in {self.folder})"
 
-    def run(self, reason: str = REASON) -> Record:
+    def run(self, reason: str = REASON, set: Mapping[str, Any] | None = None, version: str | None = None) -> Record:
         """Retrain once, and return what came of it: the version, its gate's verdict, its rollout.
+
+        `set` changes settings for this run alone (`{"training.window": "90d"}`), `version` names a pipeline version.
 
         MLflow and TensorBoard hold the run when it returns; one that is down is told as a warning.
         """
         with tracked(self.folder, lambda text: warnings.warn(text, stacklevel=4)):
-            return self._ask(RETRAIN, reason)
+            return self._ask(RETRAIN, reason, set=dict(set or {}) or None, version=version)
 
     def deploy(self, version: str, strategy: str | None = None, reason: str = REASON) -> Record:
         """Begin the rollout of a version whose gate passed, by the project's strategy or another."""
@@ -156,7 +158,7 @@ class Project:
         report.page = place / "report.html"
         return report
 
-    def _ask(self, type: str, reason: str, **data: str | None) -> Record:
+    def _ask(self, type: str, reason: str, **data: Any) -> Record:
         return Record(ask(self.folder, type, {"reason": reason} | {k: v for k, v in data.items() if v is not None}))
 
     def _listing(self, kind: Literal["decision", "version", "run"]) -> Rows:

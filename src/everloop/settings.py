@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from everloop.errors import SettingsError, close_match
+from everloop.errors import SettingsError, UsageError, close_match
 from everloop.types import Task
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Deployment",
     "Guards",
     "Monitoring",
+    "Pipelines",
     "Project",
     "Replay",
     "Serving",
@@ -26,6 +28,7 @@ __all__ = [
     "Tracking",
     "Training",
     "Triggers",
+    "changed",
     "load",
     "parse",
     "place",
@@ -202,10 +205,30 @@ class Replay(Section, frozen=True, kw_only=True):
     """What one retraining costs, in the unit of the summed loss; added to each alternative's loss."""
 
 
+class Pipelines(Section, frozen=True, kw_only=True):
+    """`[pipelines]`: where the steps of a retraining run."""
+
+    runner: str = "local"
+    """`local`, `ray`, `kubeflow`, `tfx`, `mlrun`, or one that an installed package adds."""
+    address: str = ""
+    """Of the Ray cluster (by default the one of this machine, or a new one), or of the Kubeflow Pipelines API."""
+    image: str = ""
+    """The project's image, for pods."""
+    volume: str = ""
+    """A claim that pods mount and where: `claim:/path`."""
+    secrets: tuple[str, ...] = ()
+    """What pods get as environment variables: `secret:key=VARIABLE`."""
+    fuse: bool = True
+    """Whether small neighbours share a pod."""
+    requirements: str = ""
+    """A file of pinned packages that pipeline versions are built with; without it they use the running Python's."""
+
+
 class Storage(Section, frozen=True, kw_only=True):
     """`[storage]`: where state lives; relative paths lie in the project."""
 
     store: str = "sqlite:///.everloop/store.db"
+    """SQLAlchemy's URL; `$NAME` in it and in `artifacts` is read from the environment."""
     artifacts: str = ".everloop/artifacts"
     bundles: str = ".everloop/bundles"
     journal: str = ".everloop/journal"
@@ -234,6 +257,7 @@ class Settings(Section, frozen=True, kw_only=True):
     guards: Guards = Guards()
     serving: Serving = Serving()
     tracking: Tracking = Tracking()
+    pipelines: Pipelines = Pipelines()
     replay: Replay = Replay()
     storage: Storage = Storage()
 
@@ -249,6 +273,28 @@ def load(folder: Path) -> Settings:
             f"not a project: there is no {FILE} here (`everloop init NAME` makes one)", path=str(folder)
         )
     return parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Return settings with other values below `[training]`: `{"training.parameters.trees": 100}`.
+
+    Raises UsageError for a key that is none, and for a value that does not fit.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(settings.training)
+    for key, value in changes.items():
+        table, *path = key.split(".")
+        if table != "training" or not path:
+            raise UsageError(f"{key!r} cannot be set for one run: name a key of [training], such as training.window")
+        inner = plain
+        for part in path[:-1]:
+            inner = inner.setdefault(part, {})
+        if inner is plain and path[-1] not in plain:
+            raise UsageError(f"unknown key {path[-1]!r} in [training]{close_match(path[-1], plain)}")
+        inner[path[-1]] = value
+    try:
+        return msgspec.structs.replace(settings, training=msgspec.convert(plain, Training))
+    except msgspec.ValidationError as error:
+        raise UsageError(f"what is set for this run does not fit [training]: {error}") from error
 
 
 def parse(text: str, path: str = FILE) -> Settings:

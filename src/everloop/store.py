@@ -6,6 +6,7 @@ Times are UTC event seconds. A row is written with its consequences in one trans
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = [
     "link",
     "model_version",
     "outbox",
+    "pipeline_version",
     "rollout",
     "run",
     "signal",
@@ -161,6 +163,20 @@ decision = _table(
     _text("status", nullable=False),  # open | done | failed
     _text("run", nullable=True),
 )
+pipeline_version = _table(
+    "pipeline_version",
+    _text("id", primary_key=True),  # pipeline-1, pipeline-2, ...
+    Column("number", Integer, nullable=False, unique=True),
+    _text("commit", nullable=False),
+    Column("dirty", Integer, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("python", Text),  # none: the one that runs Everloop
+    Column("lock", JSON, nullable=False),
+    _text("lock_hash", nullable=False),
+    Column("built", Float, nullable=False),
+    Column("tested", Float),
+    Column("deployed", Float),
+)
 rollout = _table(
     "rollout",
     _text("id", primary_key=True),  # r-1, r-2, ...
@@ -194,7 +210,7 @@ class Store:
     def __init__(self, url: str, folder: Path = Path()) -> None:
         """Open (and create where new) the database; a relative SQLite path lies in `folder`."""
         try:
-            self.url = _absolute(url, folder)
+            self.url = _absolute(os.path.expandvars(url), folder)
             self._engine = _engine(self.url)
         except ModuleNotFoundError as error:
             raise StoreError(f"the store needs {error.name!r}: install everloop[postgresql]") from error

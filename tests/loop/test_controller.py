@@ -140,10 +140,10 @@ def test_a_crash_anywhere_changes_nothing(folder: Path, calm: Replayed, tmp_path
 
 def test_a_failed_retraining_is_told_and_the_champion_serves_on(folder: Path, tmp_path: Path) -> None:
     def failing_later(workspace: Workspace) -> None:
-        def develop(run: str, decided: float, real: Any = None) -> Any:
+        def develop(run: str, decided: float, real: Any, asked: Any) -> Any:
             if workspace.rows_of_versions():  # type: ignore[attr-defined]
                 raise StepError("train", "no memory", run)
-            return real(run, decided)
+            return real(run, decided, asked)
 
         workspace.rows_of_versions = lambda: workspace.store.rows(sa.select(tables.model_version))  # type: ignore[attr-defined]
         workspace.develop_with = develop  # type: ignore[attr-defined]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.projects import write_project
 
+from everloop.loop.developing import ask_of
 from everloop.loop.retraining import problem_of
-from everloop.loop.wiring import ask_of
 from everloop.loop.workspace import Workspace
 from everloop.replay.history import History, load_history
 from everloop.replay.schedules import WEEK, Calendar, Schedules
@@ -25,7 +25,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 def schedules(history: History, tmp_path: Path) -> Schedules:
     folder = write_project(tmp_path / "project")
     workspace = Workspace(folder, load(folder))
-    problem = problem_of(history.schema, ask_of(workspace, first=False), workspace.folder)
+    problem = problem_of(history.schema, ask_of(workspace.settings, workspace.folder, first=False), workspace.folder)
     workspace.close()
     return Schedules(problem, history, Replay(start=0.4))
 

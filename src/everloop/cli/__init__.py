@@ -21,6 +21,7 @@ from everloop.cli import (
     gc,
     init,
     lineage,
+    pipeline,
     predict,
     promote,
     rollback,
@@ -69,6 +70,7 @@ for verb in VERBS:
 app.add_typer(data.data)
 app.add_typer(audit.audit)
 app.add_typer(deployment.deployment)
+app.add_typer(pipeline.pipeline)
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["carry_out"]
+__all__ = ["carry_out", "values_of"]
 
 
 def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool, explain_cache: bool = False) -> None:
@@ -39,6 +39,24 @@ def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool, expla
         if explain_cache:
             show_table("Steps", outcome["cache"])
         print(f"{outcome['decision']}: {_told(outcome)}")
+
+
+def values_of(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Return what `--set NAME=VALUE` says; a value is what TOML reads, else text."""
+    import tomllib
+
+    from everloop.errors import UsageError
+
+    values: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {text!r}: write NAME=VALUE")
+        try:
+            values[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[name.strip()] = value
+    return values
 
 
 def _steps(project: Path, decision: str) -> list[dict[str, Any]]:

@@ -14,18 +14,23 @@ def run(
     reason: Annotated[str, typer.Option(help="Why; it is stored with the decision.")] = "a person asked for it",
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     explain_cache: Annotated[bool, typer.Option(help="Say of each step whether it was cached, and why.")] = False,
+    set: Annotated[
+        list[str] | None, typer.Option("--set", help="training.KEY=VALUE for this run alone; several times.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="A pipeline version. Default: the deployed one.")] = None,
     step: Annotated[str | None, typer.Option(help="Only repeat this step, here, with the inputs it had.")] = None,
     of: Annotated[str | None, typer.Option(help="The run whose inputs --step takes. Default: the newest.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Retrain once: in the controller that runs, else here; gates and rollout are the same as for any other."""
-    from everloop.cli.asked import carry_out
+    from everloop.cli.asked import carry_out, values_of
     from everloop.loop.commands import RETRAIN
 
     if step is not None:
         _repeat(project, step, of, json)
         return
-    carry_out(project, RETRAIN, {"reason": reason}, json, explain_cache)
+    asked = {"reason": reason, "set": values_of(set), "version": version}
+    carry_out(project, RETRAIN, {name: value for name, value in asked.items() if value}, json, explain_cache)
 
 
 def _repeat(project: Path, step: str, of: str | None, json: bool) -> None:

@@ -15,8 +15,9 @@ from everloop.errors import BusyError, CheckError, SystemError_, UsageError
 from everloop.loop.commands import post, result
 from everloop.loop.lease import holder, lease
 from everloop.loop.process import carry_out_asked
+from everloop.loop.runners import executor_of
 from everloop.loop.story import Line, Story
-from everloop.loop.wiring import build_controller, isolated
+from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, opened
 from everloop.pipelines import Progress
 from everloop.types import Event, new_id
@@ -62,7 +63,7 @@ def _carry_out_here(workspace: Workspace, report: Callable[[Progress], None]) ->
     """Be the controller for as long as it takes to do what was asked; False where another one came first."""
     try:
         with lease(workspace.path(workspace.settings.storage.lease)):
-            with contextlib.closing(isolated(workspace)) as executor:
+            with contextlib.closing(executor_of(workspace)) as executor:
                 controller = build_controller(
                     workspace, training_time=lambda _: time.time(), report=report, executor=executor
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ from everloop.errors import EverloopError, UsageError
 from everloop.evaluation import losses
 from everloop.inference import Model
 from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, conclude
+from everloop.loop.pipeline_versions import code_of
 from everloop.loop.plans import current_plan, next_generation, publish
 from everloop.loop.records import (
     close_decision,
@@ -32,6 +33,7 @@ from everloop.loop.workspace import Workspace
 from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
 from everloop.rollouts import Answered, Pair, RolloutRules, RolloutState, advance, begin
 from everloop.rollouts import end as end_rollout
+from everloop.settings import changed
 from everloop.store import Connection
 from everloop.triggers import TriggerState
 from everloop.types import Decision, Event, Plan, Signal, as_json, new_id
@@ -87,7 +89,7 @@ class Controller:
         self,
         workspace: Workspace,
         watch: Callable[[WatchState], Watch],
-        develop: Callable[[str, float], Developed],
+        develop: Callable[[str, float, Mapping[str, Any]], Developed],
         condition: Check[TriggerState] | None,
         rules: RolloutRules,
         scorer: Callable[[], Scorer],
@@ -97,7 +99,7 @@ class Controller:
         approval: bool,
         training_time: Callable[[float], float],
     ) -> None:
-        """`develop(run, until)` trains; `training_time(decided)` says from when its candidate takes part.
+        """`develop(run, until, asked)` trains; `training_time(decided)` says from when its candidate takes part.
 
         With `approval`, a version that passed its gate waits until a person approves it.
         """
@@ -231,7 +233,10 @@ class Controller:
                 f"rollout {self.state.rollout_id} is being judged: promote {rollout.candidate}, or roll back"
             )
         if event.type == RETRAIN:
-            asked = Decision(now, "retrain", reason, (event.id,))
+            evidence = {name: event.data[name] for name in ("set", "version") if event.data.get(name)}
+            code_of(self._workspace, evidence.get("version"))  # what cannot run is refused now
+            changed(self._workspace.settings, evidence.get("set", {}))
+            asked = Decision(now, "retrain", reason, (event.id,), evidence)
             self.state.retrainings.append(now)
             return {"decision": record_decision(connection, asked, status="open", run=new_id(now))}
         if event.type in (DEPLOY, APPROVE):
@@ -294,7 +299,7 @@ class Controller:
             waiting = open_decisions(connection)
         for decision in waiting:
             try:
-                developed = self._develop(decision["run"], decision["time"])
+                developed = self._develop(decision["run"], decision["time"], decision["evidence"])
             except EverloopError as error:
                 with self._workspace.store.begin() as connection:
                     close_decision(connection, decision["id"], "failed", {"error": str(error)})

@@ -15,8 +15,9 @@ from everloop.loop.commands import ASKED, CLOCK, finish, waiting
 from everloop.loop.controller import Controller
 from everloop.loop.keeping import Keeper
 from everloop.loop.lease import lease
+from everloop.loop.runners import executor_of
 from everloop.loop.story import Story
-from everloop.loop.wiring import build_controller, isolated
+from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, open_workspace
 from everloop.pipelines import Progress
 from everloop.settings import seconds
@@ -44,7 +45,7 @@ def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
 
     try:
         with lease(workspace.path(workspace.settings.storage.lease)):
-            with contextlib.closing(isolated(workspace)) as executor:
+            with contextlib.closing(executor_of(workspace)) as executor:
                 controller = build_controller(workspace, training_time=ready, report=report, executor=executor)
                 with contextlib.closing(controller):
                     run_controller(workspace, controller, clock, stop)

@@ -56,9 +56,10 @@ GRAPH = "model.onnx"
 
 
 class Where(msgspec.Struct, frozen=True):
-    """Where rows come from: the project's files, and the journal up to an observation time."""
+    """Where rows come from: the project's files and code, and the journal up to an observation time."""
 
     folder: str
+    code: str
     source: str
     features: str | None
     target: str
@@ -134,7 +135,7 @@ class Judged(NamedTuple):
 def collect(where: Where, schema: Schema | None) -> Table:
     """Return the project's rows and the journal's labelled ones, in the order of time; freeze the schema once."""
     folder = Path(where.folder)
-    prepared, time = timed(prepare(where.features, folder, files.read(where.source, folder)), where.time)
+    prepared, time = timed(prepare(where.features, Path(where.code), files.read(where.source, folder)), where.time)
     schema = schema or infer(prepared, target=where.target, time=time, task=where.task)
     rows = conform(prepared, schema)
     served = journal.labelled(Path(where.journal), schema, where.until, where.journal_end)

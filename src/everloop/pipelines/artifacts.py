@@ -50,7 +50,7 @@ class ArtifactStore:
 
     def __init__(self, url: str, folder: Path = Path()) -> None:
         """Open the store at `url`; a plain relative path lies in `folder`."""
-        local = url.removeprefix("file://")
+        local = os.path.expandvars(url).removeprefix("file://")
         self.url = local if "://" in local else str(folder.resolve() / local)
         with self._writing():
             self._fs, self._root = fsspec.core.url_to_fs(self.url)

@@ -30,7 +30,9 @@ class Key(msgspec.Struct, frozen=True):
 class Cache:
     """Keys of the steps below one root, and the finished executions that hold them; code is read once."""
 
-    def __init__(self, store: Store, artifacts: ArtifactStore, root: Path) -> None:
+    def __init__(self, store: Store, artifacts: ArtifactStore, root: Path, environment: str | None = None) -> None:
+        """`environment` names the packages of steps where they are not this process's."""
+        self._environment = environment
         self._store, self._artifacts, self.root = store, artifacts, root
         self._code: dict[tuple[str, str], Code] = {}
 
@@ -41,7 +43,7 @@ class Cache:
             "step": task.step.qualified_name,
             "code": code.modules,
             "parameters": {name: msgspec.json.decode(data) for name, data in task.parameters.items()},
-            "environment": code.environment,
+            "environment": {"packages": self._environment} if self._environment else code.environment,
             "inputs": {name: artifact.id for name, artifact in task.inputs.items()},
         }
         if task.step.env:

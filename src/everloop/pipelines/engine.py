@@ -61,13 +61,17 @@ class Engine:
         root: Path,
         clock: Callable[[], float],
         pause: Callable[[float], None] = time.sleep,
+        *,
+        environment: str | None = None,
     ) -> None:
         """`root` is the project's folder, whose modules the cache follows; `clock` gives the event time of rows.
 
-        `pause` waits so many seconds before a step is tried again.
+        `pause` waits so many seconds before a step is tried again. `environment` names the packages of an executor that
+        has others than this process.
         """
         self._store, self._artifacts, self._executor = store, artifacts, executor
         self._root, self._clock, self._pause = root, clock, pause
+        self._environment = environment
 
     def run(
         self,
@@ -90,7 +94,7 @@ class Engine:
         opened = self._open(pipeline, arguments, run_id, why)
         opened.attempt.work_off(opened.calls, on_progress or (lambda _: None))
         if not opened.attempt.finished:
-            self._finish(opened.id)
+            self.finish(opened.id)
         return self._outcome(opened)
 
     def run_nodes(
@@ -117,7 +121,7 @@ class Engine:
             calls = [member._replace(of="") for member in members[element : element + 1]]
         opened.attempt.work_off(calls, on_progress or (lambda _: None))
         if finish and not opened.attempt.finished:
-            self._finish(run_id)
+            self.finish(run_id)
         return [opened.attempt.made[call.node.name] for call in calls]
 
     def elements_of(self, pipeline: Pipeline[..., Any], arguments: Mapping[str, Any], node: str, *, run_id: str) -> int:
@@ -184,7 +188,7 @@ class Engine:
         row = {"id": id, "pipeline": pipeline.name, "parameters": parameters, **why, "started": self._clock()}
         with self._store.begin() as connection:
             before = records.start_run(connection, row)
-        cache = Cache(self._store, self._artifacts, self._root)
+        cache = Cache(self._store, self._artifacts, self._root, self._environment)
         attempt = Attempt(
             id, self._store, self._artifacts, self._executor, cache, FanOut(self._artifacts, constants),
             self._clock, self._pause,
@@ -195,7 +199,8 @@ class Engine:
                 attempt.kept = records.finished_in_run(connection, id)
         return _Opened(id, graph, calls, attempt)
 
-    def _finish(self, run: str) -> None:
+    def finish(self, run: str) -> None:
+        """Mark a run as finished."""
         with self._store.begin() as connection:
             records.finish_run(connection, run, self._clock())
 

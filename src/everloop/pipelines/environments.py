@@ -7,13 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from everloop.errors import SystemError_, UsageError
 from everloop.pipelines.declared import Environment
 
-__all__ = ["build", "place_of", "uv", "uv_environment"]
+__all__ = ["build", "build_from", "place_of", "uv", "uv_environment"]
 
 _LAST_LINES = 12
 LOCK = "lock.txt"
@@ -26,7 +26,32 @@ def build(environment: Environment) -> Path:
     Processes that ask at the same time wait for one that builds. Raises UsageError with uv's own reason where the
     packages cannot be had together.
     """
-    place = place_of(environment)
+    wanted = environment.python or f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+    def install(python: Path) -> None:
+        if environment.packages:
+            uv("pip", "install", "--python", str(python), *environment.packages)
+
+    return _built(place_of(environment), wanted, install)
+
+
+def build_from(requirements: str, everloop: str) -> Path:
+    """Return the Python of an environment with what a requirements file names, and Everloop, installed last.
+
+    Pins with hashes are held to them. Raises UsageError with uv's own reason.
+    """
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    place = place_of(Environment((requirements, everloop), version))
+    return _built(place, version, lambda python: _install_from(place, python, requirements, everloop))
+
+
+def place_of(environment: Environment) -> Path:
+    """Return where an environment lies, built or not: below the user's cache, or `$EVERLOOP_ENVIRONMENTS`."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("EVERLOOP_ENVIRONMENTS") or Path(cache, "everloop", "environments")) / environment.hash
+
+
+def _built(place: Path, version: str, install: Callable[[Path], None]) -> Path:
     python = place / "bin" / "python"
     if (place / LOCK).is_file():
         return python
@@ -35,19 +60,18 @@ def build(environment: Environment) -> Path:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not (place / LOCK).is_file():
             shutil.rmtree(place, ignore_errors=True)  # of one that was cut off
-            wanted = environment.python or f"{sys.version_info[0]}.{sys.version_info[1]}"
-            uv("venv", "--python", wanted, str(place))
-            if environment.packages:
-                uv("pip", "install", "--python", str(python), *environment.packages)
+            uv("venv", "--python", version, str(place))
+            install(python)
             frozen = uv("pip", "freeze", "--python", str(python))
             (place / LOCK).write_text(frozen, encoding="utf-8")
     return python
 
 
-def place_of(environment: Environment) -> Path:
-    """Return where an environment lies, built or not: below the user's cache, or `$EVERLOOP_ENVIRONMENTS`."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("EVERLOOP_ENVIRONMENTS") or Path(cache, "everloop", "environments")) / environment.hash
+def _install_from(place: Path, python: Path, requirements: str, everloop: str) -> None:
+    file = place / "requirements.txt"
+    file.write_text(requirements, encoding="utf-8")
+    uv("pip", "install", "--python", str(python), "-r", str(file))
+    uv("pip", "install", "--python", str(python), "--no-deps", everloop)
 
 
 def uv(*arguments: str) -> str:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from everloop import registry, store
 from everloop.evaluation import losses, main_metric, score
+from everloop.loop.developing import ask_of
 from everloop.loop.retraining import answers_of, problem_of
-from everloop.loop.wiring import ask_of
 from everloop.loop.workspace import Workspace
 from everloop.replay.history import History
 from everloop.replay.player import Played
@@ -84,7 +84,9 @@ def compare(
         Alternative("loop", losses(task, truth, played.answers), count, settings.training.window),
     ]
     schedules = Schedules(
-        problem_of(history.schema, ask_of(workspace, first=False), workspace.folder), history, settings.replay
+        problem_of(history.schema, ask_of(workspace.settings, workspace.folder, first=False), workspace.folder),
+        history,
+        settings.replay,
     )
     plans = {name: plan for name, plan in _plans(history, count).items() if name in calendars and plan}
     total, done = sum(schedules.fits(plan) for plan in plans.values()), 0

@@ -21,7 +21,7 @@ from everloop.pipelines.engine import Engine, Progress, Run
 from everloop.pipelines.entry import arguments_as_text
 from everloop.pipelines.step import Pipeline
 
-__all__ = ["KubeflowRunner"]
+__all__ = ["KubeflowRunner", "make"]
 
 _ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED", "ERROR"}
 _GOOD = "SUCCEEDED"
@@ -137,6 +137,11 @@ class KubeflowRunner:
             if state in _ENDED:
                 return state
             self._pause(5.0)
+
+
+def make(engine: Engine, artifacts: ArtifactStore, target: Target, project: str) -> KubeflowRunner:
+    """Return the runner on Kubeflow Pipelines: the entry point `kubeflow`; runs are in the project's experiment."""
+    return KubeflowRunner(engine, artifacts, target, project)
 
 
 def _named(key: str, value: str) -> str:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import IO, Any
 
 import msgspec
@@ -26,7 +27,7 @@ from everloop.pipelines.executors.local import LocalExecutor
 from everloop.pipelines.executors.orders import Order, Reply, error_of, is_importable, order_of
 from everloop.pipelines.step import Step
 
-__all__ = ["IsolatedExecutor"]
+__all__ = ["IsolatedExecutor", "make"]
 
 _LOG_BYTES = 16_384
 
@@ -34,10 +35,12 @@ _LOG_BYTES = 16_384
 class IsolatedExecutor:
     """Runs steps in forks of a clean process, several at a time; a step that cannot be imported runs in this one.
 
-    `slots` is how many run at a time: as many as there are processors, where it is not given.
+    `slots` is how many run at a time: as many as there are processors, where it is not given. `python` is another
+    one than this, in whose environment Everloop is installed too.
     """
 
-    def __init__(self, artifacts: ArtifactStore, slots: int | None = None) -> None:
+    def __init__(self, artifacts: ArtifactStore, slots: int | None = None, python: str | None = None) -> None:
+        self._python = python
         self.slots = slots or os.cpu_count() or 1
         self._artifacts = artifacts
         self._here = LocalExecutor(artifacts)
@@ -55,10 +58,12 @@ class IsolatedExecutor:
             return self._here.submit(task)
         if self._nursery is None or not self._nursery.alive:
             self.close()
-            self._nursery = _Nursery()
+            self._nursery = _Nursery(self._python)
         future: Future[StepResult] = Future()
         future.set_running_or_notify_cancel()
         order = order_of(task, self._artifacts.url)
+        if self._python:  # it has its own packages, Everloop among them
+            order.paths = [str(task.root), str(task.root / "src")]
         child = self._nursery.bear(task.step.preload)
         arguments = (child, order, task.step.timeout, future)
         threading.Thread(target=_attend, args=arguments, name=f"step {task.name}", daemon=True).start()
@@ -69,6 +74,11 @@ class IsolatedExecutor:
         if self._nursery:
             self._nursery.close()
             self._nursery = None
+
+
+def make(artifacts: ArtifactStore, _root: Path, _address: str) -> IsolatedExecutor:
+    """Return the executor of this machine: the entry point `local`."""
+    return IsolatedExecutor(artifacts)
 
 
 @functools.cache
@@ -100,10 +110,11 @@ class _Child:
 class _Nursery:
     """The clean process that forks, and the thread that listens to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: str | None) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "everloop.pipelines.executors", str(theirs.fileno())]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        command = [python or sys.executable, "-m", "everloop.pipelines.executors", str(theirs.fileno())]
+        paths = {} if python else {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | paths
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
         theirs.close()
         self._numbers, self._children = itertools.count(1), dict[int, _Child]()

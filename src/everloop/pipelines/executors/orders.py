@@ -65,7 +65,8 @@ def order_of(task: StepTask, artifacts: str) -> Order:
 
 def carry_out(order: Order) -> Reply:
     """Run a step in this process; raises what it raises."""
-    sys.path[:] = order.paths
+    known = set(sys.path)
+    sys.path[:0] = [path for path in order.paths if path not in known]
     os.chdir(order.folder)
     module, _, name = order.step.partition(":")
     step: Any = importlib.import_module(module)

@@ -16,7 +16,7 @@ from everloop.pipelines.executors.local import LocalExecutor
 from everloop.pipelines.executors.orders import Order, Reply, carry_out, error_of, failure_of, is_importable, order_of
 from everloop.pipelines.step import Step
 
-__all__ = ["RayExecutor"]
+__all__ = ["RayExecutor", "make"]
 
 _LOST_NODES = 3
 _LEFT_OUT = [".git", ".everloop", ".dvc/cache", ".venv", "data", "*.db"]
@@ -116,6 +116,11 @@ class RayExecutor:
                 f"the artifacts lie in a folder of this machine, which {', '.join(sorted(others))} of the Ray cluster "
                 "cannot read: set [storage] artifacts to a URL such as 's3://bucket/artifacts'"
             )
+
+
+def make(artifacts: ArtifactStore, root: Path, address: str) -> RayExecutor:
+    """Return the executor on a cluster: the entry point `ray`."""
+    return RayExecutor(artifacts, root, address or "auto")
 
 
 def _carry_out(order: Order, root: str) -> Reply:
