@@ -187,6 +187,8 @@ class Tracking(Section, frozen=True, kw_only=True):
     mlflow: str | bool = "local"
     """`"local"` (its database and files lie in the project), the URL of a tracking server, or `false`."""
     tensorboard: bool = True
+    openlineage: str = ""
+    """The URL of an OpenLineage API, or a file that its events are appended to."""
     ui_port: int = 5000
     """Where `everloop up` shows the local MLflow."""
 

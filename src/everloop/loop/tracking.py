@@ -22,7 +22,9 @@ from everloop.loop.lease import lease
 from everloop.loop.leash import leashed
 from everloop.loop.workspace import Workspace, opened
 from everloop.pipelines import Artifact
+from everloop.pipelines.history import KnownRun, runs_of
 from everloop.shippers import Outbox, Shipper, Target
+from everloop.shippers.openlineage import OpenLineageTarget, client_of
 from everloop.shippers.tensorboard import TensorBoardTarget
 from everloop.tracking import RunRecord, read_run
 
@@ -160,6 +162,9 @@ def shippers(workspace: Workspace) -> list[Shipper]:
     if tracking.mlflow:
         outbox = Outbox(workspace.store, f"mlflow {tracking.mlflow}")
         found.append(Shipper("MLflow", outbox, KINDS, lambda: _mlflow(workspace, read)))
+    if tracking.openlineage:
+        outbox = Outbox(workspace.store, f"openlineage {tracking.openlineage}")
+        found.append(Shipper("OpenLineage", outbox, OpenLineageTarget.kinds, lambda: _openlineage(workspace)))
     return found
 
 
@@ -189,6 +194,16 @@ def mlflow_url(workspace: Workspace) -> str:
 def tensorboard_place(workspace: Workspace) -> Path:
     """Return the folder that `tensorboard --logdir` reads."""
     return _state(workspace) / "tensorboard"
+
+
+def _openlineage(workspace: Workspace) -> Target:
+    told = workspace.settings.tracking.openlineage
+    place = told if "://" in told else str(workspace.path(told))
+
+    def read(run: str) -> KnownRun | None:
+        return next(iter(runs_of(workspace.store, run)), None)
+
+    return OpenLineageTarget(client_of(place), workspace.name, workspace.artifacts.url, read)
 
 
 def _mlflow(workspace: Workspace, read: Callable[[str], RunRecord | None]) -> Target:
