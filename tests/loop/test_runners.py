@@ -56,7 +56,7 @@ def test_the_same_model_wherever_its_steps_run(tmp_path: Path, capfd: pytest.Cap
         found[runner] = trained(bike_project(tmp_path / runner, f'[pipelines]\nrunner = "{runner}"\n'))
     with kubeflow() as api:
         folder = bike_project(tmp_path / "kubeflow", f'[pipelines]\naddress = "{api.address}"\n{on_volume}')
-        api.places = {"/project": str(folder), "python": sys.executable}
+        api.places = {"/project": str(folder), "python3": sys.executable}
         found["kubeflow"] = trained(folder)
         assert [run["state"] for run in api.runs.values()] == ["SUCCEEDED"]
     with capfd.disabled():

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from tests.buckets import gs_server, s3_server
 
@@ -36,6 +37,7 @@ def engine(store: Store, artifacts: ArtifactStore, tmp_path: Path) -> Engine:
 def bucket_server(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
     """A bucket's URL on a real local server, and the environment that reaches it."""
     with (s3_server if request.param == "s3" else gs_server)("everloop") as environment:
+        fsspec.get_filesystem_class(request.param).clear_instance_cache()  # of another server
         yield f"{request.param}://everloop", environment
 
 

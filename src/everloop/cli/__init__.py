@@ -19,6 +19,7 @@ from everloop.cli import (
     doctor,
     feedback,
     gc,
+    image,
     init,
     lineage,
     pipeline,
@@ -71,6 +72,7 @@ app.add_typer(data.data)
 app.add_typer(audit.audit)
 app.add_typer(deployment.deployment)
 app.add_typer(pipeline.pipeline)
+app.add_typer(image.image)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from everloop import git
 from everloop import store as tables
 from everloop.errors import CheckError, NotFoundError, UsageError
 from everloop.loop.workspace import Workspace
-from everloop.pipelines.environments import build_from
+from everloop.pipelines.environments import build_from, everloop_source
 from everloop.settings import Settings, load
 
 __all__ = ["Code", "build_version", "code_of", "deploy_version", "test_version", "versions"]
@@ -79,7 +79,7 @@ def test_version(workspace: Workspace, id: str) -> str:
     if (folder / "tests").is_dir():
         command = [row["python"] or sys.executable, "-m", "pytest", "-q", "tests"]
         ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        lines = (ended.stdout + ended.stderr).strip().splitlines()
+        lines = ended.stdout.strip().splitlines()
         if "No module named pytest" in ended.stderr:
             raise UsageError(f"{id} has tests, but not pytest to run them: install it, or say --no-test")
         if ended.returncode not in (0, 5):  # 5: there is none
@@ -148,20 +148,13 @@ def _packages(folder: Path, settings: Settings) -> tuple[str | None, dict[str, A
     file = folder / named
     if not file.is_file():
         raise UsageError(f"[pipelines] requirements = {named!r}: commit {folder} holds no such file")
-    python = build_from(file.read_text(encoding="utf-8"), _everloop())
-    return str(python), {"requirements": file.read_text(encoding="utf-8"), "everloop": _everloop()}
+    python = build_from(file.read_text(encoding="utf-8"), everloop_source())
+    return str(python), {"requirements": file.read_text(encoding="utf-8"), "everloop": everloop_source()}
 
 
 def _distributions() -> dict[str, str]:
     found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
     return dict(sorted(found.items()))
-
-
-def _everloop() -> str:
-    """Return what uv installs Everloop from: the folder this one was installed from, else its version."""
-    told = metadata.distribution("everloop").read_text("direct_url.json")
-    url = msgspec.json.decode(told)["url"] if told else ""
-    return url.removeprefix("file://") if url.startswith("file://") else f"everloop=={metadata.version('everloop')}"
 
 
 def _refuse_other_packages(row: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def target_of(workspace: Workspace) -> Target:
         _refuse_what_pods_lack(workspace)
     return Target(
         project=IN_PODS if pods else str(workspace.folder),
-        python="python" if pods else sys.executable,
+        python="python3" if pods else sys.executable,
         address=told.address,
         image=told.image,
         volume=told.volume,

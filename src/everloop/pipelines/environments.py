@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
+
+import msgspec
 
 from everloop.errors import SystemError_, UsageError
 from everloop.pipelines.declared import Environment
 
-__all__ = ["build", "build_from", "place_of", "uv", "uv_environment"]
+__all__ = ["build", "build_from", "everloop_source", "place_of", "uv", "uv_environment"]
 
 _LAST_LINES = 12
 LOCK = "lock.txt"
@@ -43,6 +46,13 @@ def build_from(requirements: str, everloop: str) -> Path:
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     place = place_of(Environment((requirements, everloop), version))
     return _built(place, version, lambda python: _install_from(place, python, requirements, everloop))
+
+
+def everloop_source() -> str:
+    """Return what uv installs Everloop from: the folder this one was installed from, else its version."""
+    told = metadata.distribution("everloop").read_text("direct_url.json")
+    url = msgspec.json.decode(told)["url"] if told else ""
+    return url.removeprefix("file://") if url.startswith("file://") else f"everloop=={metadata.version('everloop')}"
 
 
 def place_of(environment: Environment) -> Path:

@@ -92,8 +92,8 @@ def read_run(target: Store, model: str, run: str, load: Loader, bundle: Bundle |
             row["status"] = "failed" if row["status"] == "failed" else "running"
         made = _made(connection, row["id"])
         parts = {name: _resolved(connection, value, load) for name, value in row["parameters"].items()}
-        tags = _tags(connection, run, model, row, parts)
-        data = _data(connection, parts)
+        data = _data(connection, row)
+        tags = _tags(connection, run, model, row, data)
     outputs = {name: load(artifact) for name, artifact in made.items() if name in _READ}
     record = RunRecord(
         run, model, row["pipeline"], row["status"], row["started"], row["finished"], _title(run, tags), tags=tags
@@ -147,7 +147,7 @@ def _resolved(connection: Connection, value: Json, load: Loader) -> Json:
 
 
 def _tags(
-    connection: Connection, run: str, model: str, row: Mapping[str, Any], parts: Mapping[str, Any]
+    connection: Connection, run: str, model: str, row: Mapping[str, Any], data: DataUsed | None
 ) -> dict[str, str]:
     decision, version = store.decision, store.model_version
     tags: dict[str, Any] = {"run": run, "project": model, "commit": row["commit"], "error": row["error"]}
@@ -155,7 +155,7 @@ def _tags(
         tags |= {"decision": told["id"], "reason": told["reason"], "event": ", ".join(told["events"])}
     if told := connection.execute(sa.select(version).where(version.c.run == run)).mappings().first():
         tags |= {"version": told["id"], "model_sha256": told["sha256"]}
-    tags["data_version"] = (parts.get("manifest") or {}).get("data_version")
+    tags["data_version"] = data.id if data else None
     tags |= {f"with.{name}": text for name, text in _environment(connection, row["id"]).items()}
     return {f"everloop.{name}": str(value) for name, value in tags.items() if value}
 
@@ -182,10 +182,17 @@ def _title(run: str, tags: Mapping[str, str]) -> str:
     return " ".join(known) or run
 
 
-def _data(connection: Connection, parts: Mapping[str, Any]) -> DataUsed | None:
-    id = (parts.get("manifest") or {}).get("data_version")
-    query = sa.select(store.data_version).where(store.data_version.c.id == id)
-    row = connection.execute(query).mappings().first() if id else None
+def _data(connection: Connection, run: Mapping[str, Any]) -> DataUsed | None:
+    """Return the data version whose table a run was given: the newest of its time."""
+    version, rows = store.data_version, run["parameters"].get("rows")
+    if not isinstance(rows, dict):
+        return None
+    query = (
+        sa.select(version)
+        .where(version.c.artifact == rows.get("artifact"), version.c.created <= run["started"])
+        .order_by(version.c.created.desc())
+    )
+    row = connection.execute(query).mappings().first()
     if row is None:
         return None
     return DataUsed(row["id"], row["artifact"], row["rows"], row["start"], row["end"], row["origin"])
