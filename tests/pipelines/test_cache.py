@@ -78,7 +78,8 @@ def test_the_key_is_stored_in_its_parts(engine: Engine, store: Store) -> None:
     assert grown.keys() == {"step", "code", "parameters", "environment", "inputs"}
     assert grown["step"] == f"{__name__}:grow"
     assert grown["parameters"] == {"size": 3, "most": 100}
-    assert {__name__, "everloop.pipelines.engine"} <= grown["code"].keys()
+    assert __name__ in grown["code"]
+    assert not any(name.startswith("everloop") for name in grown["code"])  # its version counts
     assert {"python", "everloop", "sqlalchemy"} <= grown["environment"].keys()
     assert summed["inputs"] == {"numbers": run.executions[0].outputs["return"].id}
 

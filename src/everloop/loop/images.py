@@ -115,8 +115,8 @@ def _docker(*arguments: str) -> str:
     except OSError as error:
         raise UsageError("there is no docker command: install the Docker engine, which builds images") from error
     if ended.returncode:
-        told = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
-        wrong = next((line for line in ended.stdout.splitlines() if line.startswith("the packages are for")), None)
+        told = (ended.stdout + ended.stderr).strip().splitlines()
+        wrong = next((line for line in told if line.startswith("the packages are for")), None)
         if wrong:
             raise UsageError(f"{wrong}: take another base, or build with that Python")
         raise SystemError_("\n".join([f"docker {arguments[0]} failed:", *told[-_LAST_LINES:]]))

@@ -1,18 +1,26 @@
-"""Pipelines over normal functions: steps, their graph, a content cache, runs that resume, lineage."""
+"""Pipelines over normal functions: steps, their graph, a content cache, runs that resume, lineage.
+
+Names are imported when they are asked for: a process that only defines or runs steps never loads SQL.
+"""
 
 from __future__ import annotations
 
-from everloop.pipelines.artifacts import Artifact, ArtifactStore
-from everloop.pipelines.declared import Environment, Query, Resources
-from everloop.pipelines.engine import Engine, Execution, Progress, Run
-from everloop.pipelines.executors.isolated import IsolatedExecutor
-from everloop.pipelines.executors.local import LocalExecutor
-from everloop.pipelines.executors.running import project_folder
-from everloop.pipelines.explained import Explained, explain
-from everloop.pipelines.fingerprint import fingerprint
-from everloop.pipelines.lineage import Made, downstream, upstream
-from everloop.pipelines.repeating import Repeated, repeat_step
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from everloop.pipelines.step import Pipeline, Step, each, pipeline, step
+
+if TYPE_CHECKING:
+    from everloop.pipelines.artifacts import Artifact, ArtifactStore
+    from everloop.pipelines.declared import Environment, Query, Resources
+    from everloop.pipelines.engine import Engine, Execution, Progress, Run
+    from everloop.pipelines.executors.isolated import IsolatedExecutor
+    from everloop.pipelines.executors.local import LocalExecutor
+    from everloop.pipelines.executors.running import project_folder
+    from everloop.pipelines.explained import Explained, explain
+    from everloop.pipelines.fingerprints import fingerprint
+    from everloop.pipelines.lineage import Made, downstream, upstream
+    from everloop.pipelines.repeating import Repeated, repeat_step
 
 __all__ = [
     "Artifact",
@@ -41,3 +49,34 @@ __all__ = [
     "step",
     "upstream",
 ]
+
+_PLACES = {
+    "Artifact": "artifacts",
+    "ArtifactStore": "artifacts",
+    "Engine": "engine",
+    "Environment": "declared",
+    "Execution": "engine",
+    "Explained": "explained",
+    "IsolatedExecutor": "executors.isolated",
+    "LocalExecutor": "executors.local",
+    "Made": "lineage",
+    "Progress": "engine",
+    "Query": "declared",
+    "Repeated": "repeating",
+    "Resources": "declared",
+    "Run": "engine",
+    "downstream": "lineage",
+    "explain": "explained",
+    "fingerprint": "fingerprints",
+    "project_folder": "executors.running",
+    "repeat_step": "repeating",
+    "upstream": "lineage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value

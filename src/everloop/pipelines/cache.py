@@ -11,7 +11,7 @@ import msgspec
 
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
 from everloop.pipelines.executors import StepTask
-from everloop.pipelines.fingerprint import Code, read_code
+from everloop.pipelines.fingerprints import Code, read_code
 from everloop.pipelines.outside import fingerprint_outside
 from everloop.pipelines.records import Finished, finished_with_key
 from everloop.pipelines.step import Step

@@ -36,6 +36,17 @@ class Finished(msgspec.Struct, frozen=True):
     outputs: dict[str, Artifact]
 
 
+_INSERTS: dict[tuple[str, sa.Table], Any] = {}
+_CUT_OFF = store.execution.update().where(
+    store.execution.c.run == sa.bindparam("of_run"),
+    store.execution.c.step == sa.bindparam("of_step"),
+    store.execution.c.status == "running",
+)
+_ADD_EXECUTION = store.execution.insert().returning(store.execution.c.id)
+_ADD_LINK = store.link.insert()
+_FINISH = store.execution.update().where(store.execution.c.id == sa.bindparam("of")).values(status="finished")
+
+
 def start_run(connection: Connection, row: Mapping[str, Any]) -> str | None:
     """Add a run, or go on with the one of that id; returns the status that it had before, None for a new one.
 
@@ -73,9 +84,8 @@ def start_step(
     time: float,
 ) -> int:
     """Add a running execution with its inputs and return its id; one that was cut off before it is marked so."""
-    same = (store.execution.c.run == run, store.execution.c.step == step, store.execution.c.status == "running")
     cut_off = {"status": "failed", "finished": time, "error": "cut off: the process that ran it ended"}
-    connection.execute(store.execution.update().where(*same).values(**cut_off))
+    connection.execute(_CUT_OFF, {"of_run": run, "of_step": step, **cut_off})
     row = {"run": run, "step": step, "key": key, "key_parts": parts, "status": "running", "started": time}
     execution = _add_execution(connection, row)
     _link(connection, execution, "input", inputs, time)
@@ -84,8 +94,7 @@ def start_step(
 
 def finish_step(connection: Connection, execution: int, outputs: Mapping[str, Artifact], time: float) -> None:
     """Mark an execution as finished, with what it made."""
-    where = store.execution.c.id == execution
-    connection.execute(store.execution.update().where(where).values(status="finished", finished=time))
+    connection.execute(_FINISH, {"of": execution, "finished": time})
     _link(connection, execution, "output", outputs, time)
 
 
@@ -129,8 +138,7 @@ def finished_in_run(connection: Connection, run: str) -> dict[str, Finished]:
 
 def finished_with_key(connection: Connection, key: str) -> list[Finished]:
     """Return the finished executions with that key that really ran, newest first."""
-    ran = store.execution.c.cached_from.is_(None)
-    rows = connection.execute(_with_outputs(store.execution.c.key == key, ran))
+    rows = connection.execute(_WITH_KEY, {"of_key": key})
     return [found for _, found in _gather(rows)]
 
 
@@ -165,6 +173,9 @@ def _with_outputs(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
+_WITH_KEY = _with_outputs(store.execution.c.key == sa.bindparam("of_key"), store.execution.c.cached_from.is_(None))
+
+
 def _gather(rows: sa.CursorResult[Any]) -> list[tuple[Mapping[str, Any], Finished]]:
     """Make one value of the rows of each execution (a row an output), in their order."""
     gathered: dict[int, tuple[Mapping[str, Any], Finished]] = {}
@@ -175,15 +186,16 @@ def _gather(rows: sa.CursorResult[Any]) -> list[tuple[Mapping[str, Any], Finishe
 
 
 def _add_execution(connection: Connection, row: Mapping[str, Any]) -> int:
-    query = store.execution.insert().values(**row).returning(store.execution.c.id)
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(_ADD_EXECUTION, dict(row)).scalar_one())
 
 
 def _link(connection: Connection, execution: int, direction: str, named: Mapping[str, Artifact], time: float) -> None:
+    links = []
     for name, artifact in named.items():
         _insert_new(connection, store.artifact, msgspec.structs.asdict(artifact) | {"created": time})
-        row = {"execution": execution, "artifact": artifact.id, "direction": direction, "name": name}
-        connection.execute(store.link.insert().values(**row))
+        links.append({"execution": execution, "artifact": artifact.id, "direction": direction, "name": name})
+    if links:
+        connection.execute(_ADD_LINK, links)
 
 
 def _tell(connection: Connection, run: str, time: float) -> None:
@@ -195,9 +207,12 @@ def _tell(connection: Connection, run: str, time: float) -> None:
 
 def _insert_new(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless its id is there already, also while another process inserts it; tells which."""
-    insert: Any
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert  # the other dialect would cost every start 0.15 s
-    else:
-        from sqlalchemy.dialects.sqlite import insert
-    return bool(connection.execute(insert(table).values(**row).on_conflict_do_nothing()).rowcount == 1)
+    kind = connection.dialect.name
+    if (kind, table) not in _INSERTS:
+        insert: Any
+        if kind == "postgresql":
+            from sqlalchemy.dialects.postgresql import insert  # the other dialect would cost every start 0.15 s
+        else:
+            from sqlalchemy.dialects.sqlite import insert
+        _INSERTS[kind, table] = insert(table).on_conflict_do_nothing()
+    return bool(connection.execute(_INSERTS[kind, table], dict(row)).rowcount == 1)

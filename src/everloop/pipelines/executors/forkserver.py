@@ -17,10 +17,12 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 from typing import Any
 
 import msgspec
 
+from everloop.pipelines.artifacts import ArtifactStore
 from everloop.pipelines.executors.orders import Order, Reply, carry_out, failure_of
 
 __all__ = ["NEWS", "Birth", "main", "receive", "send"]
@@ -68,6 +70,7 @@ def _serve(control: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to answer
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     forks: dict[int, int] = {}
+    _warm_up()
     while True:
         ready, _, _ = select.select([control.fileno(), wake], [], [])
         if wake in ready:
@@ -92,6 +95,14 @@ def _serve(control: socket.socket) -> None:
     for process in forks:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+
+
+def _warm_up() -> None:
+    """Do once what each fork would do for the first time: open a store, write and read a value."""
+    with tempfile.TemporaryDirectory() as folder:
+        artifacts = ArtifactStore(folder)
+        artifacts.get(artifacts.put(1))
+    gc.freeze()
 
 
 def _reap(control: socket.socket, forks: dict[int, int]) -> None:

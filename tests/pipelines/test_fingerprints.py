@@ -11,7 +11,7 @@ import pytest
 
 from everloop.errors import NotFoundError, UsageError
 from everloop.pipelines import fingerprint, step
-from everloop.pipelines.fingerprint import read_code
+from everloop.pipelines.fingerprints import read_code
 
 MODEL = """
     import pandas

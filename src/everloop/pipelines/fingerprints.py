@@ -1,7 +1,7 @@
 """What code a function runs: its module, the project modules imported from there however far away, and versions.
 
-Modules below the project's root and those of Everloop count by a hash of their source, comments and docstrings left
-out; of everything else that they import, the version of the installed distribution counts.
+Modules below the project's root count by a hash of their source, comments and docstrings left out; of everything else
+that they import, the version of the installed distribution counts. For steps of Everloop its own modules count so too.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def read_code(reference: str | Callable[..., Any], root: Path) -> Code:
         waiting = _start_of_reference(reference, finder)
     elif not (waiting := _start_of_function(reference, finder)):
         modules[reference.__module__] = _hash_of_code(inspect.unwrap(reference).__code__)
+    ours = any(name.partition(".")[0] == "everloop" for name, _ in waiting)
     while waiting:
         name, path = waiting.pop()
         if name in modules:
@@ -60,6 +61,8 @@ def read_code(reference: str | Callable[..., Any], root: Path) -> Code:
         source = read_source(path, name)
         modules[name] = source.sha256[:32]
         for imported in source.imports:
+            if not ours and imported.partition(".")[0] == "everloop":
+                continue  # its version counts, as that of any library
             found = finder.with_parents(imported)
             waiting += found
             if not found:

@@ -1,4 +1,4 @@
-"""The trivial pipelines that `bench/pipelines.py` measures; steps that another process imports need a module."""
+"""The trivial pipelines that `bench/pipelines` measures; steps that another process imports need a module."""
 
 from __future__ import annotations
 
