@@ -14,6 +14,7 @@ test: $(VENV)/.dev check
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
 
 slow: $(VENV)/.dev
+	tools/setup slow $(PYTHON) $(VENV)
 	$(BIN)/pytest -q -m slow || [ $$? = 5 ]
 
 test-all: test slow

@@ -63,7 +63,13 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
             process.kill()
 
 
-@pytest.mark.parametrize(("page", "files"), list(zip(QUICKSTARTS, FILES, strict=True)), ids=["adult", "bike-sharing"])
+@pytest.mark.parametrize(
+    ("page", "files"),
+    [
+        pytest.param(QUICKSTARTS[0], FILES[0], id="adult"),
+        pytest.param(QUICKSTARTS[1], FILES[1], id="bike-sharing", marks=pytest.mark.slow),
+    ],
+)
 def test_ten_commands_lead_from_nothing_to_a_retrained_model(
     shell: Shell, tmp_path: Path, page: str, files: tuple[str, int, int, int]
 ) -> None:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from peers import PEERS
+from peers import LEFT_OUT, PEERS
 from peers import run as run_peer
 
 REPEATS = 5
@@ -108,8 +108,10 @@ def _measure(case: list[str]) -> tuple[float, ...]:
     with tempfile.TemporaryDirectory() as folder:
         command, told = [sys.executable, str(Path(__file__).with_name("case.py")), *case], list[str]()
 
+        variables = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
+
         def call() -> None:
-            done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(command, cwd=folder, env=variables, stdout=subprocess.PIPE, text=True, check=True)
             told.append(done.stdout)
 
         times = _timed(call)

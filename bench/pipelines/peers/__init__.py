@@ -10,7 +10,7 @@ from typing import NamedTuple
 from everloop.pipelines import Environment
 from everloop.pipelines.environments import build
 
-__all__ = ["PEERS", "Peer", "run"]
+__all__ = ["LEFT_OUT", "PEERS", "Peer", "run"]
 
 HERE = Path(__file__).parent
 QUIET = {
@@ -18,6 +18,10 @@ QUIET = {
     "ZENML_ANALYTICS_OPT_IN": "false", "ZENML_LOGGING_VERBOSITY": "ERROR", "AUTO_OPEN_DASHBOARD": "false",
     "KEDRO_DISABLE_TELEMETRY": "1",
 }  # fmt: skip
+
+
+LEFT_OUT = {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
+"""The second would make each of their processes compile its modules anew."""
 
 
 class Peer(NamedTuple):
@@ -40,7 +44,7 @@ def run(name: str, folder: Path, steps: int) -> subprocess.CompletedProcess[str]
     """Run a peer's chain in a folder where its state lies."""
     peer = PEERS[name]
     python = build(Environment(peer.packages, "3.11"))
-    variables = {n: v for n, v in os.environ.items() if n != "VIRTUAL_ENV"} | QUIET
+    variables = {n: v for n, v in os.environ.items() if n not in LEFT_OUT} | QUIET
     variables |= {"HOME": str(folder), "STEPS": str(steps)}
     variables |= {"ZENML_CONFIG_PATH": str(folder / "zenml"), "DAGSTER_HOME": str(folder / "dagster")}
     (folder / "dagster").mkdir(exist_ok=True)

@@ -85,7 +85,7 @@ def _extras(workspace: Workspace, kind: docker.Kind) -> list[str]:
         return ["grpc"] if settings.serving.grpc_port else []
     places = [settings.storage.store, settings.storage.artifacts]
     drivers = {_DRIVERS.get(re.split(r"[+:]", place)[0], "") for place in places} - {""}
-    return ["platform", *sorted(drivers)]
+    return ["steps", *sorted(drivers)]
 
 
 def _installed() -> dict[str, str]:

@@ -132,6 +132,7 @@ def test_the_client_uploads_runs_and_waits(
     assert {row["id"]: row["status"] for row in rows} == {"r1": "finished", "r2": "finished", "r3": "failed"}
 
 
+@pytest.mark.slow
 def test_it_waits_for_a_run_that_is_under_way_there(
     artifacts: ArtifactStore, target: Target, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -15,7 +16,7 @@ from tests.pipelines.executors import steps
 
 from everloop import store as tables
 from everloop.errors import DataError, StepError, SystemError_
-from everloop.pipelines import ArtifactStore, Engine, IsolatedExecutor, pipeline, step
+from everloop.pipelines import ArtifactStore, Engine, IsolatedExecutor, Resources, Step, pipeline, step
 from everloop.pipelines.executors import Executor, RemoteError, StepTask
 from everloop.pipelines.formats import UnserialisableError
 from everloop.store import Store
@@ -157,3 +158,13 @@ def test_what_ran_beside_a_failed_step_is_kept(
         engine.run(two, {}, run_id="r")
     assert "in refuse" in "".join(caught.value.__cause__.__notes__ if caught.value.__cause__ else [])
     assert {r["step"]: r["status"] for r in store.rows(EXECUTIONS)} == {"refuse": "failed", "add": "finished"}
+
+
+def test_steps_whose_needs_exceed_the_machine_together_wait(executor: IsolatedExecutor) -> None:
+    def needing(**needs: Any) -> Step[..., Any]:
+        return Step(steps.place.function, resources=Resources(**needs))
+
+    small, large = needing(), needing(cpu=2)
+    assert executor.fits(large, [small])
+    assert not executor.fits(large, [large])
+    assert not executor.fits(needing(memory="600GB"), [needing(memory="600GB")])

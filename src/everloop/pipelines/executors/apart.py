@@ -36,7 +36,7 @@ def call_apart(task: StepTask, artifacts: ArtifactStore) -> list[tuple[str, Any]
         }
         (folder / "out").mkdir()
         (folder / "order.json").write_bytes(msgspec.json.encode(order))
-        command = [str(python), "-B", inside.__file__, str(folder / "order.json")]
+        command = [str(python), inside.__file__, str(folder / "order.json")]
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False)
         _raise_failure(folder / "out" / "failure.json")
         if ended.returncode or not (folder / "out" / "outputs.json").is_file():
