@@ -22,7 +22,7 @@ from everloop.errors import UsageError
 from everloop.loop.asking import ask
 from everloop.loop.commands import RETRAIN
 from everloop.loop.images import build_image
-from everloop.loop.own_pipelines import compile_own
+from everloop.loop.own_pipelines import compile_own, run_own
 from everloop.loop.workspace import opened
 from everloop.pipelines.compilers.kubeflow import RUN
 
@@ -51,6 +51,7 @@ def project(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f'[storage]\nstore = "sqlite:///{state}/store.db"\nartifacts = "{state}/artifacts"\n'
     )
     made = bike_project(folder / "bikes", settings)
+    (made / "loops.py").write_text((Path(__file__).parents[1] / "pipelines" / "entry_project.py").read_text())
     with opened(made) as workspace:
         told = build_image(workspace, "bikes:test", base=base)
     assert told["bytes"] < 2_000_000_000
@@ -102,6 +103,32 @@ def test_its_pods_give_the_same_model_under_kfps_own_runner(project: Path, tmp_p
             sa.select(tables.run.c.id).where(tables.run.c.pipeline == "retrain", tables.run.c.id != "in-pods")
         )
         assert output(workspace, here[0]["id"], "train") == model
+
+
+def test_branches_run_in_containers_too(project: Path, tmp_path: Path) -> None:
+    from docker.types import Mount
+    from kfp import components, local
+
+    (tmp_path / "hello.txt").write_text("hello")
+    with opened(project) as workspace:
+        volume = workspace.settings.pipelines.volume.partition(":")[2]
+        given = {"total": 6, "greeting": str(tmp_path / "hello.txt")}
+        compile_own(workspace, "loops:branches", given, tmp_path / "pipeline.yaml")
+    for path in [Path(volume), *Path(volume).rglob("*")]:
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    local.init(
+        local.DockerRunner(network_mode="none", user="0", mounts=[Mount(volume, volume, type="bind")]),
+        pipeline_root=str(tmp_path / "kfp"),
+    )
+    # as root: kfp.local makes the folders of outputs with its own user's rights
+    compiled: Any = components.load_component_from_file(str(tmp_path / "pipeline.yaml"))
+    compiled(**{RUN: "branches-in-pods"})
+    with opened(project) as workspace:
+        ran = workspace.store.rows(sa.select(tables.execution).where(tables.execution.c.run == "branches-in-pods"))
+        assert {row["step"] for row in ran} >= {"is_even", "halve", "tell"}
+        here = run_own(workspace, "loops:branches", given, None, lambda _: None)
+        assert here.value == "hello 6 3"
+        assert output(workspace, "branches-in-pods", "tell") == here.artifacts["return"].id
 
 
 def output(workspace: Any, run: str, step: str) -> str:

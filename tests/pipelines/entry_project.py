@@ -43,3 +43,9 @@ def everything(count: int, greeting: Path) -> str:
     total = add(squares)
     half = halve.when(is_even(total))(total)
     return tell(total, half, greeting)
+
+
+@pipeline
+def branches(total: int, greeting: Path) -> str:
+    half = halve.when(is_even(total))(total)
+    return tell(total, half, greeting)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["BASE", "PACKAGES", "PROJECT", "Kind", "render"]
+__all__ = ["BASE", "OTHER_PYTHON", "PACKAGES", "PROJECT", "Kind", "render"]
 
 Kind = Literal["pipeline", "serving"]
 BASE = "python:3.11-slim"
 PACKAGES, PROJECT = "packages", "project"
 """Folders of the build's context: what uv installed for the image's Python, and the project's own files."""
+OTHER_PYTHON = r"the packages are for Python [\d.]+, the base has [\d.]+"
+"""What the build says where the base does not fit."""
 _USER = 10001
 
 _DOCKERFILE = """\

@@ -116,8 +116,7 @@ def _docker(*arguments: str) -> str:
         raise UsageError("there is no docker command: install the Docker engine, which builds images") from error
     if ended.returncode:
         told = (ended.stdout + ended.stderr).strip().splitlines()
-        wrong = next((line for line in told if line.startswith("the packages are for")), None)
-        if wrong:
-            raise UsageError(f"{wrong}: take another base, or build with that Python")
+        if wrong := re.search(docker.OTHER_PYTHON, "\n".join(told)):
+            raise UsageError(f"{wrong[0]}: take another base, or build with that Python")
         raise SystemError_("\n".join([f"docker {arguments[0]} failed:", *told[-_LAST_LINES:]]))
     return ended.stdout.strip()

@@ -122,6 +122,11 @@ def _write(place: str, data: bytes) -> None:
     path.write_bytes(data)
 
 
+def _index(text: str) -> int:
+    """Read an element's place; engines whose numbers are all floats write 1.0."""
+    return int(float(text))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m everloop.pipelines.entry", description="Run nodes of a pipeline.")
     parser.add_argument("--project", default=".", help="the project's folder")
@@ -130,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--job", default="", help="the run's id where --run is empty")
     parser.add_argument("--node", action="append", required=True, help="may be said several times")
     parser.add_argument("--argument", action="append", default=[], help="NAME=JSON of the pipeline's arguments")
-    parser.add_argument("--element", type=int, help="only this element of the mapped node")
+    parser.add_argument("--element", type=_index, help="only this element of the mapped node")
     parser.add_argument("--elements", help="only write the list of a mapped node's elements to this file")
     parser.add_argument("--decide", help="only write to this file whether the node's condition lets it run")
     parser.add_argument("--finish", action="store_true", help="the run is finished with these nodes")
