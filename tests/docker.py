@@ -21,7 +21,7 @@ def engine() -> Iterator[str]:
     if not shutil.which("dockerd"):
         pytest.skip("the Docker engine is not installed")
     started = None
-    with tempfile.TemporaryDirectory() as state:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as state:  # a layer may still be mounted
         if not answers():
             how = ["--iptables=false", "--bridge=none", "--data-root", f"{state}/docker"]
             with Path(state, "log").open("wb") as log:
@@ -39,7 +39,10 @@ def engine() -> Iterator[str]:
         finally:
             if started:
                 started.terminate()
-                started.wait(60)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    started.wait(120)
+                started.kill()
+                started.wait()
 
 
 def answers() -> bool:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.pipelines.compilers.test_kubeflow import failing
 from tests.pipelines.entry_project import everything
 
 from everloop import store as tables
-from everloop.errors import UsageError
+from everloop.errors import StepError, UsageError
 from everloop.pipelines import ArtifactStore, Engine, entry
 from everloop.store import Store
 
@@ -85,3 +86,13 @@ def test_an_unfinished_run_has_no_outcome(call, engine: Engine, store: Store) ->
         assert connection.execute(sa.select(tables.run.c.status)).scalars().all() == ["running"]
     with pytest.raises(UsageError, match="run r1 of pipeline 'everything' is not finished"):
         engine.outcome(everything, {"count": 3, "greeting": Path("hello.txt")}, run_id="r1")
+
+
+def test_a_failure_is_found_whatever_began_since(engine: Engine, store: Store) -> None:
+    with pytest.raises(StepError):
+        engine.run(failing, {"number": 3}, run_id="r1")
+    with store.begin() as connection:  # another pod has begun since
+        connection.execute(tables.run.update().values(status="running", error=None))
+    with pytest.raises(StepError, match=r"step 'fails' failed: .*4 is wrong"):
+        engine.raise_failure("r1")
+    engine.raise_failure("another")  # nothing failed

@@ -149,17 +149,24 @@ def status_of(store_: store.Store, run: str) -> str | None:
 
 
 def failed_in_run(store_: store.Store, run: str) -> tuple[str, str] | None:
-    """Return the step that failed last in a failed run, and why."""
-    execution = store.execution.c
+    """Return the step of a run that failed last and never finished, and why.
+
+    Whatever the run's own status: another place may have begun a step of it since.
+    """
+    execution, later = store.execution.c, store.execution.alias()
+    done = sa.exists().where(later.c.run == run, later.c.step == execution.step, later.c.status == "finished")
     query = (
-        sa.select(execution.step, store.run.c.error)
+        sa.select(execution.step, execution.error, store.run.c.error.label("reason"))
         .join(store.run, store.run.c.id == execution.run)
-        .where(execution.run == run, execution.status == "failed", store.run.c.status == "failed")
+        .where(execution.run == run, execution.status == "failed", ~done)
         .order_by(execution.id.desc())
         .limit(1)
     )
     rows = store_.rows(query)
-    return (str(rows[0]["step"]), str(rows[0]["error"])) if rows else None
+    if not rows:
+        return None
+    told = (rows[0]["error"] or "").strip().splitlines() or ["it does not say why"]
+    return str(rows[0]["step"]), str(rows[0]["reason"] or told[-1])
 
 
 def _with_outputs(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
