@@ -48,5 +48,7 @@ def test_mlrun_runs_the_steps_and_logs_results_and_artifacts(
     assert {one["status"]["state"] for one in kept} == {"completed"}
     assert kept[-1]["status"]["results"]["tell.return"] == run.artifacts["return"].id
     assert kept[-1]["status"]["artifact_uris"]["outputs"] or kept[-1]["status"]["artifacts"]
+    assert len(list((project / ".everloop" / "mlrun" / "artifacts").rglob("*.json"))) == len(kept)
+    assert not Path("numbers").exists()  # nothing in the folder that it was started from
     with pytest.raises(StepError, match="step 'fails' failed: ValueError: 4 is wrong"):
         runner.run(failing, {"number": 3}, run_id="r3")

@@ -23,7 +23,8 @@ def node(context: Any, command: list[str], folder: str) -> None:
         for output, artifact in artifacts.items():
             context.log_result(f"{name}.{output}", artifact["id"])
             context.log_result(f"{name}.{output}.bytes", artifact["size"])
-    context.log_artifact("outputs", local_path=str(file), format="json")
+    artifacts = str(place.parents[1] / "artifacts")
+    context.log_artifact("outputs", local_path=str(file), format="json", artifact_path=artifacts)
 
 
 def main(order_file: str) -> None:
@@ -42,7 +43,6 @@ def main(order_file: str) -> None:
         run = function.run(
             name=name,
             params={"command": pod["command"], "folder": str(outputs)},
-            artifact_path=str(folder / "artifacts"),
             local=True,
         )
         kept.append(run.to_dict())
