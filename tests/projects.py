@@ -47,6 +47,9 @@ concept_drift = {{ cooldown = "6d", budget = 8 }}
 [monitoring]
 interval = "1d"
 
+[recalibration]
+on = {recalibration}
+
 [tracking]
 mlflow = false
 tensorboard = false
@@ -56,13 +59,24 @@ start = 0.4
 """
 
 
-def write_project(folder: Path, task: str = "regression", days: int = 75, change: int = 45, seed: int = 1) -> Path:
-    """Write a project whose history changes on day `change`: the level of `y`, or what its class depends on."""
+def write_project(
+    folder: Path,
+    task: str = "regression",
+    days: int = 75,
+    change: int = 45,
+    seed: int = 1,
+    *,
+    recalibration: bool = False,
+) -> Path:
+    """Write a project whose history changes on day `change`: the level of `y`, or what its class depends on.
+
+    A level is what `recalibration` repairs, so it is off where a retraining is what is looked at.
+    """
     package = folder / "toy"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "model.py").write_text(_MODEL)
-    (folder / "everloop.toml").write_text(_TOML.format(task=task))
+    (folder / "everloop.toml").write_text(_TOML.format(task=task, recalibration=str(recalibration).lower()))
     (folder / "data").mkdir()
     history(task, days, change, seed).to_csv(folder / "data" / "history.csv", index=False)
     return folder

@@ -21,6 +21,7 @@ __all__ = [
     "Monitoring",
     "Pipelines",
     "Project",
+    "Recalibration",
     "Replay",
     "Serving",
     "Settings",
@@ -146,6 +147,15 @@ class Monitoring(Section, frozen=True, kw_only=True):
     """Event time whose rows are alike: tests count blocks, not rows."""
 
 
+class Recalibration(Section, frozen=True, kw_only=True):
+    """`[recalibration]`: a level beside the model that follows the newest labels, where that is shown to gain."""
+
+    on: bool = True
+    """Whether the loop may turn it on; it turns itself off where raw answers lose less."""
+    bounds: tuple[float, float] = (0.5, 2.0)
+    """Of the factor that values are corrected by, or of each class's weight against equal ones."""
+
+
 class Guards(Section, frozen=True, kw_only=True):
     """`[guards]`: what happens to a request that is unlike what training saw; each version keeps what held then."""
 
@@ -256,6 +266,7 @@ class Settings(Section, frozen=True, kw_only=True):
     deployment: Deployment = Deployment()
     triggers: Triggers = Triggers()
     monitoring: Monitoring = Monitoring()
+    recalibration: Recalibration = Recalibration()
     guards: Guards = Guards()
     serving: Serving = Serving()
     tracking: Tracking = Tracking()
@@ -373,6 +384,8 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["deployment", "minimum_coverage"], settings.deployment.minimum_coverage, 0.0, 1.0),
         (["deployment", "split"], settings.deployment.split, 0.0, 1.0),
         *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
+        (["recalibration", "bounds"], settings.recalibration.bounds[0], 0.01, 1.0),
+        (["recalibration", "bounds"], settings.recalibration.bounds[1], 1.0, 100.0),
     ]
     for keys, number, low, high in ranges:
         if not low <= number <= high:

@@ -18,10 +18,10 @@ from everloop.errors import CheckError, SettingsError, UsageError
 from everloop.journal import Writer
 from everloop.journal.machine import announce
 from everloop.loop.asking import ask
+from everloop.loop.calibrating import reference_of
 from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, ROLLBACK, post, result
 from everloop.loop.controller import Controller
 from everloop.loop.repeating import repeat
-from everloop.loop.succession import baseline_of
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, opened
 from everloop.serving import read_plan
@@ -128,8 +128,9 @@ def test_the_new_champion_is_watched_against_its_own_baseline(loop: Loop) -> Non
     loop.ask(PROMOTE, version="v2")
     version = loop.rows(tables.model_version)[1]
     model = loop.workspace.model(version["bundle"])
-    assert loop.controller.state.drift.baseline == baseline_of(model, 86400.0)
-    assert np.sqrt(np.mean(baseline_of(model, 86400.0))) == pytest.approx(version["metrics"]["rmse"], rel=0.15)
+    reference = reference_of(model, 86400.0, None)
+    assert loop.controller.state.drift.baseline == reference.baseline
+    assert np.sqrt(np.mean(reference.baseline)) == pytest.approx(version["metrics"]["rmse"], rel=0.15)
 
 
 def test_a_command_is_stored_with_what_it_did(loop: Loop) -> None:

@@ -14,9 +14,10 @@ from everloop.checks import Check, Verdict
 from everloop.errors import EverloopError, UsageError
 from everloop.evaluation import losses
 from everloop.inference import Model
+from everloop.loop.calibrating import Calibration, Reference, follow, reference_of, rules_of
 from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, conclude
 from everloop.loop.pipeline_versions import code_of
-from everloop.loop.plans import current_plan, next_generation, publish
+from everloop.loop.plans import current_plan, next_generation, publish, set_levels
 from everloop.loop.records import (
     close_decision,
     load_state,
@@ -27,7 +28,7 @@ from everloop.loop.records import (
     save_state,
     trained_before,
 )
-from everloop.loop.succession import baseline_of, check_promotable, check_waiting, previous_champion
+from everloop.loop.succession import check_promotable, check_waiting, previous_champion
 from everloop.loop.watch import ScoredRow, Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
 from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
@@ -41,6 +42,8 @@ from everloop.types import Decision, Event, Plan, Signal, as_json, new_id
 __all__ = ["Controller", "ControllerState", "Developed"]
 
 DRIFT_SIGNALS = ("realised_loss", "challenger_gain")
+FRUITLESS = 2
+"""After so many retrainings in a row that were no better a person is asked."""
 
 
 class Developed(msgspec.Struct, frozen=True):
@@ -79,6 +82,9 @@ class ControllerState(msgspec.Struct):
     candidate_baseline: list[float] = []
     candidate_rows: list[LabelledRow] = []
     retrainings: list[float] = []
+    fruitless: int = 0
+    """Retrainings in a row whose candidate did not become champion."""
+    calibration: Calibration = msgspec.field(default_factory=Calibration)
     held: str = ""
 
 
@@ -96,16 +102,18 @@ class Controller:
         *,
         block: float,
         interval: float,
+        bounds: tuple[float, float] | None,
         approval: bool,
         training_time: Callable[[float], float],
     ) -> None:
         """`develop(run, until, asked)` trains; `training_time(decided)` says from when its candidate takes part.
 
+        `bounds` are those of recalibration, None where it is turned off.
         With `approval`, a version that passed its gate waits until a person approves it.
         """
         self._workspace, self._develop, self._condition = workspace, develop, condition
         self._rules, self._interval, self._ready = rules, interval, training_time
-        self._approval = approval
+        self._approval, self._bounds = approval, bounds
         self._make_scorer, self._block = scorer, block
         with workspace.store.read() as connection:
             self.state: ControllerState = load_state(connection, "controller", ControllerState)
@@ -152,6 +160,11 @@ class Controller:
         return self._scorer
 
     @property
+    def rules(self) -> DriftRules:
+        """The rules of the champion's detector, and of its level."""
+        return rules_of(self.scorer.schema.task, self._block, self._bounds)
+
+    @property
     def drift(self) -> ConceptDrift:
         """The detector over the champion's losses, with the state of the last evaluation."""
         if self._drift is None:
@@ -160,7 +173,7 @@ class Controller:
             def loss(truth: NDArray[Any], answers: NDArray[np.float64]) -> NDArray[np.float64]:
                 return losses(scorer.schema.task, truth, answers)
 
-            self._drift = ConceptDrift(DriftRules(scorer.schema.task, self._block), loss, self.state.drift)
+            self._drift = ConceptDrift(self.rules, loss, self.state.drift)
         return self._drift
 
     def _evaluate(self, now: float, plan: Plan, models: dict[str, Model]) -> None:
@@ -175,7 +188,9 @@ class Controller:
                 *self._watch.data_drift(models[champion], now),
             ]
             record_signals(connection, signals)
-            self._decide(connection, signals, now)
+            if not self._recalibrate(connection, signals, now):
+                self._decide(connection, signals, now)
+            self._follow(connection, rows)
             self.state.evaluated = now
             self._save(connection)
 
@@ -195,12 +210,47 @@ class Controller:
             self._promote(connection, rollout.candidate, verdict, now, archive=rollout.champion)
             self._watch_champion(self.state.candidate_baseline, rollout.started)
             self.drift.update(self.state.candidate_rows)
+            self.state.fruitless = 0
         else:
+            self._count_fruitless(connection, rollout.candidate, now)
             registry.set_stage(connection, self._workspace.name, rollout.candidate, "rejected", now)
             next_generation(connection)
             self.drift.rebase(self._watch.watermark)
         registry.drop_alias(connection, self._workspace.name, "candidate", now)
         self.state.rollout, self.state.rollout_id, self.state.candidate_rows = None, None, []
+
+    def _recalibrate(self, connection: Connection, signals: list[Signal], now: float) -> bool:
+        """Turn recalibration on where a level would gain, off where raw answers would: cheaper than a retraining."""
+        firing, on = {s.name: s for s in signals if s.firing}, self.state.calibration.on
+        signal = firing.get("raw_gain" if on else "challenger_gain")
+        if self._bounds is None or signal is None or self.state.rollout:
+            return False
+        reason = "raw answers would lose less" if on else "a level fitted on the newest labels would lose less"
+        told = f"{reason}: evidence {signal.value:.4g}"
+        self._tell_recalibration(connection, not on, told, now, as_json(signal))
+        self.drift.recalibrated(not on, now)
+        return True
+
+    def _tell_recalibration(
+        self, connection: Connection, on: bool, reason: str, now: float, evidence: Mapping[str, Any]
+    ) -> None:
+        told = f"answers are {'corrected from now on' if on else 'no longer corrected'}: {reason}"
+        evidence = {"on": on, "bounds": self._bounds, "evidence": evidence}
+        record_decision(connection, Decision(now, "recalibrate", told, (), evidence), status="done")
+        self.state.calibration.on = on
+
+    def _follow(self, connection: Connection, rows: list[ScoredRow]) -> None:
+        """Refresh the levels of the versions that serve by what was labelled since."""
+        champion = registry.alias(connection, self._workspace.name, "champion")
+        rollout = self.state.rollout
+        serving = [v for v in (champion, rollout.candidate if rollout else None) if v]
+        fresh = {v: [_labelled(row, v) for row in rows if v in row.losses] for v in serving}
+        until = self._watch.watermark or max((r.time for v in serving for r in self._known(v)), default=0.0)
+        if follow(self.state.calibration, self.rules, fresh, until):
+            set_levels(connection, self.state.calibration.levels)
+
+    def _known(self, version: str) -> list[LabelledRow]:
+        return self.state.calibration.rows.get(version, [])
 
     def _decide(self, connection: Connection, signals: list[Signal], now: float) -> None:
         """Ask the trigger's condition; store the decision with its reason, a hold only when its reason is new."""
@@ -209,11 +259,16 @@ class Controller:
             self.state.held = ""
             return
         known = TriggerState(
-            now, {s.name: s for s in signals}, tuple(self.state.retrainings), rollout=self.state.rollout_id
+            now,
+            {s.name: s for s in signals},
+            tuple(self.state.retrainings),
+            rollout=self.state.rollout_id,
+            fruitless=self.state.fruitless,
         )
         verdict = self._condition(known)
-        evidence = {"signals": [as_json(s) for s in telling], "condition": as_json(verdict)}
+        evidence: dict[str, Any] = {"signals": [as_json(s) for s in telling], "condition": as_json(verdict)}
         if verdict.passed:
+            evidence["recalibrated"] = self.state.calibration.on
             decision = Decision(now, "retrain", verdict.reason, (), evidence)
             record_decision(connection, decision, status="open", run=new_id(now))
             self.state.retrainings.append(now)
@@ -234,6 +289,7 @@ class Controller:
             )
         if event.type == RETRAIN:
             evidence = {name: event.data[name] for name in ("set", "version") if event.data.get(name)}
+            evidence |= {"recalibrated": self.state.calibration.on}
             code_of(self._workspace, evidence.get("version"))  # what cannot run is refused now
             changed(self._workspace.settings, evidence.get("set", {}))
             asked = Decision(now, "retrain", reason, (event.id,), evidence)
@@ -263,8 +319,7 @@ class Controller:
             self.state.rollout, self.state.rollout_id, self.state.candidate_rows = None, None, []
         if version != champion:
             self._promote(connection, version, Verdict("person", "pass", reason), now, archive=champion)
-            bundle = registry.get(connection, model, version)["bundle"]
-            self._watch_champion(baseline_of(self._workspace.model(bundle), self._block), now)
+            self._watch_champion(self._baseline(self._reference(connection, version)), now)
         response: Literal["promote", "roll_back"] = "promote" if event.type == PROMOTE else "roll_back"
         decision = Decision(now, response, reason, (event.id,), {"champion": version, "before": champion})
         return {"decision": record_decision(connection, decision, status="done"), "champion": version}
@@ -282,7 +337,7 @@ class Controller:
         decision = record_decision(
             connection, Decision(now, response, reason, (event.id,), {"version": row["id"]}), status="done"
         )
-        baseline = baseline_of(self._workspace.model(row["bundle"]), self._block)
+        baseline = self._baseline(self._reference(connection, row["id"]))
         start = _Start(decision, row["id"], Verdict("person", "pass", reason), baseline, self._ready(now))
         return {"decision": decision, "version": row["id"]} | self._deploy(connection, start, rules)
 
@@ -329,6 +384,7 @@ class Controller:
         outcome = {"version": version, "gate": as_json(developed.verdict), "window": developed.window}
         if not developed.verdict.passed:
             registry.set_stage(connection, workspace.name, version, "rejected", time)
+            self._count_fruitless(connection, version, time)
         elif self._approval:
             outcome["waits_for"] = "approval"
         else:
@@ -343,7 +399,9 @@ class Controller:
         if champion is None:
             self._promote(connection, version, start.verdict, since)
             self._watch_champion(start.baseline, since)
+            self._approve_recalibration(connection, version, since)
             return {"champion": version}
+        self._seed(version, self._reference(connection, version), since)
         rollout = begin(champion, version, since, rules)
         id = record_rollout(connection, rollout, since, decision=start.decision)
         if not rollout.active:
@@ -358,6 +416,39 @@ class Controller:
         next_generation(connection)
         return {"rollout": id}
 
+    def _approve_recalibration(self, connection: Connection, version: str, since: float) -> None:
+        """Let the first champion begin corrected where its own out-of-time rows show that correcting gains."""
+        reference, calibration = self._reference(connection, version), self.state.calibration
+        self._seed(version, reference, since)
+        if self._bounds is None or reference.evidence < 1 / reference.rules.alpha:
+            return
+        reason = f"it gains on the out-of-time rows of {version}: evidence {reference.evidence:.4g}"
+        self._tell_recalibration(connection, True, reason, since, {"value": reference.evidence})
+        self._watch_champion(reference.levelled, since)
+        until = max((r.time for r in calibration.rows[version]), default=since)
+        if follow(calibration, reference.rules, {version: ()}, until):
+            set_levels(connection, calibration.levels)
+
+    def _seed(self, version: str, reference: Reference, since: float) -> None:
+        """Let the level of a version begin with its out-of-time rows, where these are not too old to say anything."""
+        memory = reference.rules.memory * reference.rules.block
+        self.state.calibration.rows[version] = [r for r in reference.rows if r.time > since - 2 * memory]
+
+    def _reference(self, connection: Connection, version: str) -> Reference:
+        bundle = registry.get(connection, self._workspace.name, version)["bundle"]
+        return reference_of(self._workspace.model(bundle), self._block, self._bounds)
+
+    def _baseline(self, reference: Reference) -> list[float]:
+        return reference.levelled if self.state.calibration.on else reference.baseline
+
+    def _count_fruitless(self, connection: Connection, version: str, now: float) -> None:
+        """Count a candidate that was no better; after some in a row say so to a person, and act more rarely."""
+        self.state.fruitless += 1
+        if self.state.fruitless == FRUITLESS:
+            told = f"{FRUITLESS} retrainings in a row were no better than the champion: look at the data"
+            query = {"newest": version, "recalibrated": self.state.calibration.on}
+            record_decision(connection, Decision(now, "ask", told, (), query), status="done")
+
     def _promote(
         self, connection: Connection, version: str, verdict: Verdict, now: float, archive: str | None = None
     ) -> None:
@@ -370,6 +461,7 @@ class Controller:
 
     def _watch_champion(self, baseline: Sequence[float], since: float) -> None:
         self.state.drift, self._drift = started(baseline, since, self._block), None
+        self.state.drift.recalibrated = self.state.calibration.on
 
     def _models(self, plan: Plan) -> dict[str, Model]:
         self._workspace.keep_models({v.bundle for v in plan.variants})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pandas as pd
 
 from everloop import registry
@@ -20,6 +21,7 @@ from everloop.loop.retraining import Ask, Champion, Outcome, Where, bundle_of, i
 from everloop.loop.runners import runner_of
 from everloop.loop.schemas import frozen_schema
 from everloop.loop.workspace import Workspace
+from everloop.monitoring import DriftRules
 from everloop.pipelines import Artifact, Engine, IsolatedExecutor, Progress, fingerprint
 from everloop.pipelines.executors import Executor
 from everloop.settings import Settings, changed, seconds
@@ -56,7 +58,8 @@ def developer(
             engine = Engine(
                 workspace.store, workspace.artifacts, used, code.folder, lambda: decided, environment=code.environment
             )
-            ready = prepare_retraining(workspace, engine, code, settings, run, decided, report)
+            recalibrated = bool(asked.get("recalibrated"))
+            ready = prepare_retraining(workspace, engine, code, settings, run, decided, report, recalibrated)
             runner = runner_of(workspace, engine)
             ran = runner.run(retrain, ready.arguments, run_id=run, commit=code.commit, on_progress=report)
         done, folder = Outcome(**ran.outputs), workspace.bundles / run
@@ -86,6 +89,7 @@ def prepare_retraining(
     run: str,
     decided: float,
     report: Report = lambda _: None,
+    recalibrated: bool = False,
 ) -> Prepared:
     """Collect the rows, make them a data version, and return what the retraining pipeline is called with."""
     (champion, bundle), schema = _champion(workspace), frozen_schema(workspace)
@@ -98,7 +102,7 @@ def prepare_retraining(
     arguments = {
         "rows": data.artifacts["rows"],
         "schema": frozen,
-        "ask": ask_of(settings, code.folder, first=champion is None),
+        "ask": _ask_of(settings, code.folder, frozen, first=champion is None, recalibrated=recalibrated),
         "champion": champion,
         "bundle": bundle,
         "policies": Policies(**as_json(settings.guards)),
@@ -122,6 +126,14 @@ def ask_of(settings: Settings, folder: Path, *, first: bool) -> Ask:
         runtime=training.runtime,
         native=list(allowed) if allowed is not None else None,
     )
+
+
+def _ask_of(settings: Settings, folder: Path, schema: Schema, *, first: bool, recalibrated: bool) -> Ask:
+    ask = ask_of(settings, folder, first=first)
+    if not recalibrated:
+        return ask
+    rules = DriftRules(schema.task, ask.block, bounds=settings.recalibration.bounds)
+    return msgspec.structs.replace(ask, level=rules.level)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,9 @@ from everloop.rollouts import ACTIVE
 from everloop.serving.plan import read_plan, write_plan
 from everloop.types import Plan, Variant
 
-__all__ = ["current_plan", "next_generation", "publish"]
+__all__ = ["current_plan", "next_generation", "publish", "set_levels"]
+
+LEVELS = "levels"
 
 
 def publish(workspace: Workspace) -> Plan | None:
@@ -36,14 +38,17 @@ def current_plan(workspace: Workspace) -> Plan | None:
         generation = connection.execute(
             sa.select(store.state.c.value).where(store.state.c.name == "plan_generation")
         ).scalar()
+        levels = connection.execute(sa.select(store.state.c.value).where(store.state.c.name == LEVELS)).scalar() or {}
         since, variants = 0.0, []
         if active:
             bundle = registry.get(connection, workspace.name, active["candidate"])["bundle"]
             share = float(active["state"]["share"])
-            variants.append(Variant(active["candidate"], bundle, "candidate", share))
+            level = tuple(levels.get(active["candidate"], ()))
+            variants.append(Variant(active["candidate"], bundle, "candidate", share, level))
             since = active["started"]
         bundle = registry.get(connection, workspace.name, champion)["bundle"]
-        variants.insert(0, Variant(champion, bundle, "champion", 1.0 - sum(v.weight for v in variants)))
+        share, level = 1.0 - sum(v.weight for v in variants), tuple(levels.get(champion, ()))
+        variants.insert(0, Variant(champion, bundle, "champion", share, level))
     return Plan(
         generation=generation or 0,
         model=workspace.name,
@@ -51,6 +56,14 @@ def current_plan(workspace: Workspace) -> Plan | None:
         since=since,
         sticky_by=workspace.settings.deployment.sticky_by,
     )
+
+
+def set_levels(connection: store.Connection, levels: dict[str, list[float]]) -> None:
+    """Store what corrects the answers of each version from now on; a new generation of the plan carries it."""
+    where = store.state.c.name == LEVELS
+    if connection.execute(store.state.update().where(where).values(value=levels)).rowcount == 0:
+        connection.execute(store.state.insert().values(name=LEVELS, value=levels))
+    next_generation(connection)
 
 
 def _written(workspace: Workspace) -> Plan | None:

@@ -20,7 +20,7 @@ from everloop.evaluation import GateEvidence, build_gate, losses, score
 from everloop.inference import Model
 from everloop.journal import Position
 from everloop.pipelines import pipeline, project_folder, step
-from everloop.statistics import block_means
+from everloop.statistics import LevelRules, block_means
 from everloop.training import (
     AUTO,
     EVERYTHING,
@@ -86,6 +86,8 @@ class Ask(msgspec.Struct, frozen=True):
     runtime: str = "onnx"
     native: list[str] | None = None
     """The types that native models may hold."""
+    level: LevelRules | None = None
+    """How answers are corrected once they serve; None where they are not."""
 
 
 class Champion(msgspec.Struct, frozen=True):
@@ -218,15 +220,16 @@ def judge(
     problem = problem_of(schema, ask, project_folder())
     judged = rows.iloc[answers["place"]]
     times, truth = event_times(judged, schema.time), problem.truth(judged)
-    own = problem.loss(truth, answers["answers"])
+    served = problem.served(times, truth, answers["answers"])
+    own = problem.loss(truth, served)
     baseline = block_means(times, own, ask.block, float(times[0])).tolist()
-    evidence = GateEvidence(score(schema.task, truth, answers["answers"]))
+    evidence = GateEvidence(score(schema.task, truth, served))
     if champion is not None and bundle is not None:
         model = Model.load(bundle, [PublicKey.of_text(key) for key in champion.keys], native=ask.native)
         fair, answered = times > champion.trained_until, answers_of(model, judged, schema)
         if not fair.any():  # no new rows (the code changed): its own out-of-time answers are fair too
             fair, answered = _remembered(model, times, answered)
-        theirs = problem.loss(truth, answered)
+        theirs = problem.loss(truth, problem.served(times, truth, answered))
         start = float(times[fair][0]) if fair.any() else 0.0
         evidence = msgspec.structs.replace(
             evidence,
@@ -317,6 +320,7 @@ def problem_of(schema: Schema, ask: Ask, folder: Path) -> Problem:
         loss=loss,
         horizon=ask.horizon,
         block=ask.block,
+        level=ask.level,
     )
 
 

@@ -1,24 +1,17 @@
-"""Who may follow whom when a person decides, and what the new champion's losses are held against."""
+"""Who may follow whom when a person decides."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-import numpy as np
 import sqlalchemy as sa
 
 from everloop import store
-from everloop.data import Schema
 from everloop.errors import UsageError
-from everloop.evaluation import losses
-from everloop.inference import Model
-from everloop.statistics import block_means
 from everloop.store import Connection
 
-__all__ = ["baseline_of", "check_promotable", "check_waiting", "previous_champion"]
+__all__ = ["check_promotable", "check_waiting", "previous_champion"]
 
 
 def check_promotable(version: Mapping[str, Any], champion: str | None) -> None:
@@ -46,13 +39,3 @@ def previous_champion(connection: Connection, model: str, champion: str) -> str:
                 return str(told["before"])
             break  # a later return to it does not make the one it replaced its predecessor
     raise UsageError(f"{champion} is the first champion: there is none before it")
-
-
-def baseline_of(model: Model, block: float) -> list[float]:
-    """Return the mean out-of-time loss by block of event time, from the rows in the model's bundle."""
-    schema = msgspec.json.decode(model.bundle.read("schema.json"), type=Schema)
-    with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        target, answers, times = arrays["target"].tolist(), arrays["answers"], arrays["time"]
-    places = {value: place for place, value in enumerate(schema.classes)}
-    truth = np.asarray([places[value] for value in target] if places else target)
-    return [float(v) for v in block_means(times, losses(schema.task, truth, answers), block, float(times[0]))][-28:]

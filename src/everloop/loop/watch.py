@@ -22,7 +22,7 @@ __all__ = ["Compared", "ScoredRow", "Scorer", "Watch", "WatchState"]
 
 
 class ScoredRow(msgspec.Struct, frozen=True):
-    """One labelled row: its truth (a class's index), and by version the answer and its loss.
+    """One labelled row: its truth (a class's index), and by version the raw answer and the loss of the served one.
 
     `propensity` and `why` say how the `version` that answered was chosen; `first`: it is its request's first row.
     """
@@ -56,9 +56,20 @@ class Scorer:
         """Return one list of numbers a row: the value, or the probabilities."""
         return [value if isinstance(value, list) else [value] for value in outputs[self._output]]
 
-    def losses(self, truth: list[float], answers: list[list[float]]) -> NDArray[np.float64]:
-        """Return one loss a row."""
+    def served(self, answers: list[list[float]], levels: list[list[float]]) -> NDArray[np.float64]:
+        """Return raw answers as levels correct them, a level a row ([] for none); of shape (rows, numbers)."""
         found = np.asarray(answers, dtype=np.float64)
+        if any(levels):
+            found = found * np.asarray([level or [1.0] * found.shape[1] for level in levels])
+            if self._classes:
+                found /= np.maximum(found.sum(1, keepdims=True), 1e-300)
+        return found
+
+    def losses(
+        self, truth: list[float], answers: list[list[float]], levels: list[list[float]] | None = None
+    ) -> NDArray[np.float64]:
+        """Return one loss a row, of answers as their levels correct them."""
+        found = self.served(answers, levels or [[]])
         return losses(self.schema.task, np.asarray(truth), found if self._classes else found[:, 0])
 
 
@@ -121,7 +132,8 @@ class Watch:
         for version in dict.fromkeys(v for row in joined for v in row.payload["answers"]):
             rows = [i for i, row in enumerate(joined) if version in row.payload["answers"]]
             answers = [joined[i].payload["answers"][version] for i in rows]
-            for i, loss in zip(rows, scorer.losses([joined[i].value for i in rows], answers), strict=True):
+            levels = [joined[i].payload.get("levels", {}).get(version, []) for i in rows]
+            for i, loss in zip(rows, scorer.losses([joined[i].value for i in rows], answers, levels), strict=True):
                 found[i][version] = float(loss)
         return [_scored(row, losses) for row, losses in zip(joined, found, strict=True)]
 
@@ -162,19 +174,28 @@ class Watch:
 
     def _predicted(self, record: Record, plan: Plan, models: Mapping[str, Model], scorer: Scorer) -> None:
         prediction = record.read(Prediction)
-        answers = {prediction.version: scorer.answers(prediction.outputs)}
+        answers = {prediction.version: scorer.answers(prediction.raw or prediction.outputs)}
+        levels = {v.version: list(v.level) for v in plan.variants if v.level}
+        levels[prediction.version] = list(prediction.level)
         for version, model in models.items():
             early = plan.candidate and version == plan.candidate.version and record.time < plan.since
             if version != prediction.version and not early:
                 answers[version] = scorer.answers(model.predict_lists(prediction.inputs))
+        levels = {version: level for version, level in levels.items() if level and version in answers}
         if plan.candidate and plan.candidate.version in answers:
-            self._compare(answers[plan.champion.version], plan.candidate.version, answers[plan.candidate.version])
+            served = [
+                scorer.served(answers[v], [levels.get(v, [])] * len(answers[v])).tolist()
+                for v in (plan.champion.version, plan.candidate.version)
+            ]
+            self._compare(served[0], plan.candidate.version, served[1])
         for row in range(len(answers[prediction.version])):
             payload = {
                 "version": prediction.version,
                 "answers": {v: found[row] for v, found in answers.items()},
                 "route": [prediction.propensity, prediction.why, row == 0],
             }
+            if levels:
+                payload["levels"] = levels
             if self._join.predicted((record.id, row), record.time, payload):
                 self._inputs.append((record.time, {name: values[row] for name, values in prediction.inputs.items()}))
                 self._state.traffic[prediction.version] = self._state.traffic.get(prediction.version, 0) + 1

@@ -42,6 +42,7 @@ def build_controller(
         lambda: Scorer(schema_of(workspace)),
         block=seconds(settings.monitoring.block),
         interval=seconds(settings.monitoring.interval),
+        bounds=settings.recalibration.bounds if settings.recalibration.on else None,
         approval=needs_approval(settings.gates),
         training_time=training_time,
     )

@@ -1,6 +1,6 @@
 """Concept drift from late labels: has the champion's loss risen, and would a cheap challenger have done better?
 
-Two signals on blocks of event time since the champion was first scored:
+Signals on blocks of event time since the champion was first scored:
 
 - `realised_loss`: a Shiryaev-Roberts e-detector on the block means of its loss, against the losses it
   had out of time. Without a change it fires once in `run_length` blocks or less often.
@@ -8,6 +8,8 @@ Two signals on blocks of event time since the champion was first scored:
   before each block, would have gained on that block. What makes everybody's loss rise (a busy season,
   noise) is no gain, and no reason to retrain. Without a gain it fires once in `memory / alpha` blocks or
   less often.
+- `raw_gain`, while answers are recalibrated: the same e-process on what the raw answers would have gained
+  on the corrected ones.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.statistics import BlockMeans, apply_level, change_evidence, fit_level, gain_evidence
+from everloop.statistics import BlockMeans, LevelRules, apply_level, change_evidence, gain_evidence, level_at
 from everloop.types import Signal, Task
 
 __all__ = ["ConceptDrift", "DriftRules", "DriftState", "LabelledRow", "started"]
@@ -37,10 +39,16 @@ class DriftRules(msgspec.Struct, frozen=True):
     run_length: float = 365.0
     alpha: float = 0.025
     minimum_blocks: int = 3
+    bounds: tuple[float, float] = (0.5, 2.0)
+
+    @property
+    def level(self) -> LevelRules:
+        """The rules of the challenger's level."""
+        return LevelRules(self.task, self.block, self.memory, self.minimum_blocks, self.bounds)
 
 
 class LabelledRow(msgspec.Struct, frozen=True, array_like=True):
-    """One labelled row in prediction-time order: the truth (a class's index), the champion's answer, its loss."""
+    """One labelled row in prediction-time order: the truth (a class's index), the raw answer, the served loss."""
 
     time: float
     truth: float
@@ -56,6 +64,8 @@ class DriftState(msgspec.Struct):
     losses: BlockMeans | None = None
     recent: list[LabelledRow] = []
     gains: list[float] = []
+    raw_gains: list[float] = []
+    recalibrated: bool = False
     gains_since: float = float("-inf")
     judged: int = 0
     labelled: int = 0
@@ -75,7 +85,14 @@ class ConceptDrift:
 
     def restart_gains(self, now: float) -> None:
         """Forget the challenger's past gains: a decision was taken on them."""
-        self.state.gains, self.state.gains_since = [], now
+        self.state.gains, self.state.raw_gains, self.state.gains_since = [], [], now
+
+    def recalibrated(self, on: bool, since: float) -> None:
+        """From `since` on answers are corrected, or no longer: losses and gains are counted anew."""
+        self.state.recalibrated = on
+        if self.state.losses is not None:
+            self.state.losses = BlockMeans(since, self.rules.block)
+        self.restart_gains(since)
 
     def rebase(self, since: float) -> None:
         """Take the champion's newest losses as its baseline: no candidate was better, so the old alarm is answered."""
@@ -100,7 +117,7 @@ class ConceptDrift:
         self._judge_blocks()
 
     def signals(self, now: float, coverage: float) -> list[Signal]:
-        """Return both signals as they stand; none before the champion has enough complete blocks."""
+        """Return the signals as they stand; none before the champion has enough complete blocks."""
         state = self.state
         if state.since is None or state.losses is None:
             return []
@@ -108,7 +125,10 @@ class ConceptDrift:
         if len(means) < self.rules.minimum_blocks:
             return []
         common = {"labels": state.labelled, "coverage": coverage, "labelled_until": state.labelled_until}
-        return [self._loss_signal(means, now, common), self._gain_signal(now, common)]
+        found = [self._loss_signal(means, now, common), self._gain_signal("challenger_gain", state.gains, now, common)]
+        if state.recalibrated:
+            found.append(self._gain_signal("raw_gain", state.raw_gains, now, common))
+        return found
 
     def _loss_signal(self, means: NDArray[np.float64], now: float, common: dict[str, Any]) -> Signal:
         state, limit = self.state, self.rules.run_length
@@ -121,14 +141,14 @@ class ConceptDrift:
         }
         return Signal("realised_loss", now, value, limit, value >= limit, state.losses.start, now, evidence)
 
-    def _gain_signal(self, now: float, common: dict[str, Any]) -> Signal:
+    def _gain_signal(self, name: str, found: list[float], now: float, common: dict[str, Any]) -> Signal:
         state = self.state
         assert state.since is not None
-        gains, limit = np.asarray(state.gains), 1.0 / self.rules.alpha
+        gains, limit = np.asarray(found), 1.0 / self.rules.alpha
         value = gain_evidence(gains, self.rules.memory, self.rules.minimum_blocks)
         evidence = common | {"gain": float(gains.mean()) if len(gains) else 0.0, "blocks": len(gains)}
         start = max(state.since, state.gains_since)
-        return Signal("challenger_gain", now, value, limit, value >= limit, start, now, evidence)
+        return Signal(name, now, value, limit, value >= limit, start, now, evidence)
 
     def _judge_blocks(self) -> None:
         """Judge the challenger on each block that is complete by now, then forget rows older than its memory."""
@@ -139,15 +159,20 @@ class ConceptDrift:
             before = [r for r in state.recent if begin - self.rules.memory * length <= r.time < begin]
             block = [r for r in state.recent if begin <= r.time < begin + length]
             state.judged += 1
-            if block and len(before) >= 2 * self.rules.minimum_blocks and begin >= state.gains_since:
-                state.gains.append(self._gain(before, block))
+            if block and begin >= state.gains_since:
+                self._compare(before, block, begin)
         oldest = state.since + (state.judged - self.rules.memory) * length
         state.recent = [r for r in state.recent if r.time >= oldest]
 
-    def _gain(self, before: list[LabelledRow], block: list[LabelledRow]) -> float:
-        level = fit_level(self.rules.task, _truth(before), self._answers(before))
-        challenger = self._loss(_truth(block), apply_level(self._answers(block), level))
-        return float(np.mean([r.loss for r in block]) - challenger.mean())
+    def _compare(self, before: list[LabelledRow], block: list[LabelledRow], begin: float) -> None:
+        """Take what a level, and what the raw answers, would have gained on what was served in a block."""
+        served, truth, raw = float(np.mean([r.loss for r in block])), _truth(block), self._answers(block)
+        times = np.asarray([r.time for r in before])
+        level = level_at(self.rules.level, times, _truth(before), self._answers(before), begin) if before else None
+        if level is not None:
+            self.state.gains.append(served - float(self._loss(truth, apply_level(raw, level)).mean()))
+        if self.state.recalibrated:
+            self.state.raw_gains.append(served - float(self._loss(truth, raw).mean()))
 
     def _answers(self, rows: list[LabelledRow]) -> NDArray[np.float64]:
         answers = np.asarray([r.answer for r in rows], dtype=np.float64)

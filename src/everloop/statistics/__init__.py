@@ -1,12 +1,13 @@
 """Tests and distances in plain numpy: two samples, sequential means, changes."""
 
 from everloop.statistics.blocks import BlockMeans, block_means
-from everloop.statistics.levels import apply_level, fit_level
+from everloop.statistics.levels import LevelRules, apply_level, fit_level, level_at, levelled
 from everloop.statistics.sequential import MeanTest, change_evidence, gain_evidence, mean_test, t_mixture_log_e
 from everloop.statistics.two_sample import chi_squared, jensen_shannon, kolmogorov_smirnov, population_stability
 
 __all__ = [
     "BlockMeans",
+    "LevelRules",
     "MeanTest",
     "apply_level",
     "block_means",
@@ -16,6 +17,8 @@ __all__ = [
     "gain_evidence",
     "jensen_shannon",
     "kolmogorov_smirnov",
+    "level_at",
+    "levelled",
     "mean_test",
     "population_stability",
     "t_mixture_log_e",

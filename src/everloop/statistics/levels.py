@@ -8,12 +8,58 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["apply_level", "fit_level"]
+__all__ = ["LevelRules", "apply_level", "fit_level", "level_at", "levelled"]
 
 Floats = NDArray[np.float64]
+
+
+class LevelRules(msgspec.Struct, frozen=True):
+    """How a running level follows the newest labels: its memory in blocks of event time, and its bounds."""
+
+    task: Literal["regression", "classification"]
+    block: float = 86400.0
+    memory: int = 7
+    minimum_blocks: int = 3
+    bounds: tuple[float, float] = (0.5, 2.0)
+    """Of the factor, or of each class's weight against equal weights."""
+
+
+def level_at(
+    rules: LevelRules, times: Floats, truth: NDArray[np.generic], answers: Floats, until: float
+) -> Floats | None:
+    """Return the level of the rows in the `memory` blocks up to `until` (times ascending), within its bounds.
+
+    None where they lie in fewer than `minimum_blocks` blocks.
+    """
+    first, last = np.searchsorted(times, [until - rules.memory * rules.block, until], "right")
+    blocks = len(np.unique((until - times[first:last]) // rules.block))
+    if last - first < 2 * rules.minimum_blocks or blocks < rules.minimum_blocks:
+        return None
+    level = fit_level(rules.task, truth[first:last], answers[first:last])
+    low, high = rules.bounds
+    if rules.task == "regression":
+        return np.clip(level, low, high)
+    inside = np.clip(level * len(level), low, high)
+    return np.asarray(inside / inside.sum(), dtype=np.float64)
+
+
+def levelled(rules: LevelRules, times: Floats, truth: NDArray[np.generic], answers: Floats) -> Floats:
+    """Return the answers as a running level would have corrected them: each block by the labels before it."""
+    found = answers.copy()
+    if not len(times):
+        return found
+    place = ((times - times[0]) // rules.block).astype(np.int64)
+    for block in np.unique(place):
+        begin = float(times[0]) + block * rules.block
+        level = level_at(rules, times, truth, answers, np.nextafter(begin, -np.inf))
+        if level is not None:
+            here = place == block
+            found[here] = apply_level(answers[here], level)
+    return found
 
 
 def fit_level(task: Literal["regression", "classification"], truth: NDArray[np.generic], answers: Floats) -> Floats:

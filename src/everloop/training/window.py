@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from everloop.settings import seconds
-from everloop.statistics import apply_level, block_means, fit_level
+from everloop.statistics import LevelRules, apply_level, block_means, fit_level, levelled
 from everloop.training.team import TIME_INDEX
 from everloop.types import Task
 
@@ -54,6 +54,8 @@ class Problem(msgspec.Struct, frozen=True):
     horizon: float
     """Event time that a model has to hold, in seconds: the length of an evaluation block and of a level's memory."""
     block: float = 86400.0
+    level: LevelRules | None = None
+    """How answers are corrected once they serve; None where they are not."""
 
     def truth(self, rows: pd.DataFrame) -> NDArray[Any]:
         """Return the target: its value, or the index of its class."""
@@ -61,6 +63,10 @@ class Problem(msgspec.Struct, frozen=True):
             return rows[self.target].to_numpy(dtype=np.float64)
         index = {value: i for i, value in enumerate(self.classes)}
         return np.asarray([index[value] for value in rows[self.target]], dtype=np.int64)
+
+    def served(self, times: Floats, truth: NDArray[Any], answers: Floats) -> Floats:
+        """Return out-of-time answers (times ascending) as they would be served: corrected, where they are."""
+        return answers if self.level is None else levelled(self.level, times, truth, answers)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -129,32 +135,42 @@ def choose(
     origins = _origins(times, problem.horizon, blocks)
     fits = _Fits(problem, rows, times)
     evaluated: list[NDArray[np.intp]] = []
-    answers: dict[str, list[Floats]] = {r.name: [] for r in recipes}
-    losses: dict[str, list[Floats]] = {r.name: [] for r in recipes}
+    starts: list[float] = []
+    found: dict[str, list[Floats]] = {r.name: [] for r in recipes}
     for count, origin in enumerate(origins):
         inside = np.flatnonzero((times > origin) & (times <= origin + problem.horizon))
         if not len(inside):
             continue
         evaluated.append(inside)
-        truth = problem.truth(rows.iloc[inside])
+        starts.append(origin)
         for recipe in recipes:
             trained = fit_recipe(problem, rows, times, recipe, origin, fits)
-            answered = trained.answers(rows.iloc[inside])
-            answers[recipe.name].append(answered)
-            lost = problem.loss(truth, answered)
-            losses[recipe.name].append(block_means(times[inside], lost, problem.block, origin))
+            found[recipe.name].append(trained.answers(rows.iloc[inside]))
         if progress:
             progress(count + 1, len(origins))
-    means = {name: np.concatenate(found) for name, found in losses.items()}
+    answers = {name: np.concatenate(parts) for name, parts in found.items()}
+    place = np.concatenate(evaluated)
+    means = {name: _block_losses(problem, rows.iloc[place], times[place], a, starts) for name, a in answers.items()}
     chosen, reason, scores = _compare(recipes, means, alpha)
     return Choice(
         chosen,
         reason,
         scores,
-        tuple(int(i) for i in np.concatenate(evaluated)),
-        np.concatenate(answers[chosen.name]),
+        tuple(int(i) for i in place),
+        answers[chosen.name],
         tuple(float(v) for v in means[chosen.name]),
     )
+
+
+def _block_losses(
+    problem: Problem, rows: pd.DataFrame, times: Floats, answers: Floats, starts: Sequence[float]
+) -> Floats:
+    """Return the mean losses by block of the answers as they would have been served; blocks begin at each origin."""
+    truth = problem.truth(rows)
+    lost = problem.loss(truth, problem.served(times, truth, answers))
+    parts = zip(starts, [*starts[1:], math.inf], strict=True)
+    inside = [((times > start) & (times <= stop), start) for start, stop in parts]
+    return np.concatenate([block_means(times[here], lost[here], problem.block, start) for here, start in inside])
 
 
 def fit_recipe(

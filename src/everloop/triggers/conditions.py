@@ -10,6 +10,9 @@ from everloop.types import Signal, show_time
 __all__ = ["TriggerState", "budget", "cooldown", "firing", "no_rollout"]
 
 
+MOST_DOUBLINGS = 3
+
+
 class TriggerState(msgspec.Struct, frozen=True):
     """What a condition may look at: the time, the newest signal of each name, the times of past retrainings."""
 
@@ -17,6 +20,8 @@ class TriggerState(msgspec.Struct, frozen=True):
     signals: dict[str, Signal]
     retrainings: tuple[float, ...] = ()
     rollout: str | None = None
+    fruitless: int = 0
+    """Retrainings in a row that were no better."""
 
 
 def firing(name: str) -> Check[TriggerState]:
@@ -37,15 +42,15 @@ def firing(name: str) -> Check[TriggerState]:
 
 
 def cooldown(seconds: float) -> Check[TriggerState]:
-    """Pass once the last retraining lies at least that long back."""
+    """Pass once the last retraining lies at least that long back; twice as long after each one that was no better."""
 
     def judge(state: TriggerState) -> Verdict:
         if not state.retrainings:
             return Verdict("cooldown", "pass", "no retraining yet")
-        since = state.time - max(state.retrainings)
-        evidence = {"last": max(state.retrainings), "seconds": seconds}
-        if since < seconds:
-            until = show_time(max(state.retrainings) + seconds)
+        since, wait = state.time - max(state.retrainings), seconds * 2 ** min(state.fruitless, MOST_DOUBLINGS)
+        evidence = {"last": max(state.retrainings), "seconds": wait}
+        if since < wait:
+            until = show_time(max(state.retrainings) + wait)
             return Verdict("cooldown", "fail", f"the cooldown lasts until {until}", evidence)
         return Verdict("cooldown", "pass", f"last retraining {since / 86400:.0f} days ago", evidence)
 
