@@ -42,6 +42,7 @@ from everloop.types import Decision, Event, Plan, Signal, as_json, new_id
 __all__ = ["Controller", "ControllerState", "Developed"]
 
 DRIFT_SIGNALS = ("realised_loss", "challenger_gain")
+TRIAL = "recalibration is tried first"
 FRUITLESS = 2
 """After so many retrainings in a row that were no better a person is asked."""
 
@@ -86,6 +87,8 @@ class ControllerState(msgspec.Struct):
     """Retrainings in a row whose candidate did not become champion."""
     calibration: Calibration = msgspec.field(default_factory=Calibration)
     held: str = ""
+    loud: float | None = None
+    """Since when a signal calls for something."""
 
 
 class Controller:
@@ -256,8 +259,12 @@ class Controller:
         """Ask the trigger's condition; store the decision with its reason, a hold only when its reason is new."""
         telling = [s for s in signals if s.firing and s.name in DRIFT_SIGNALS]
         if self._condition is None or not telling:
-            self.state.held = ""
+            self.state.held, self.state.loud = "", None
             return
+        if self.state.loud is None:
+            self.state.loud = now
+            if self._bounds and not self.state.calibration.on:
+                self.drift.restart_gains(now)  # from here on a level has its own trial
         known = TriggerState(
             now,
             {s.name: s for s in signals},
@@ -267,6 +274,8 @@ class Controller:
         )
         verdict = self._condition(known)
         evidence: dict[str, Any] = {"signals": [as_json(s) for s in telling], "condition": as_json(verdict)}
+        if verdict.passed and (waits := self._level_first(telling, now)):
+            verdict = msgspec.structs.replace(verdict, outcome="inconclusive", reason=waits)
         if verdict.passed:
             evidence["recalibrated"] = self.state.calibration.on
             decision = Decision(now, "retrain", verdict.reason, (), evidence)
@@ -277,6 +286,20 @@ class Controller:
         elif verdict.reason != self.state.held:
             record_decision(connection, Decision(now, "hold", verdict.reason, (), evidence), status="done")
             self.state.held = verdict.reason
+
+    def _level_first(self, telling: Sequence[Signal], now: float) -> str | None:
+        """Say why a retraining waits: a level is on trial, and repairs part of the rise so far."""
+        rise = next((s.evidence for s in telling if s.name == "realised_loss"), None)
+        rules, gains = self.rules, self.drift.state.gains
+        if self._bounds is None or self.state.calibration.on or rise is None or rise["baseline"] is None:
+            return None
+        blocks = (now - (self.state.loud or now)) / self._block
+        if blocks >= rules.memory + rules.minimum_blocks:
+            return None
+        if len(gains) < 2:
+            return f"{TRIAL}: what it gains is not known yet" if blocks < rules.memory else None
+        repaired = float(np.mean(gains[-2:])) / max(rise["loss"] - rise["baseline"], 1e-12)
+        return f"{TRIAL}: it repairs part of the rise" if repaired > 0.1 else None
 
     def _obey(self, connection: Connection, event: Event, now: float) -> dict[str, Any]:
         """Carry out a command in the transaction that concludes it; raises `UsageError` for what cannot be done."""

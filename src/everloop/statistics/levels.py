@@ -36,7 +36,7 @@ def level_at(
     None where they lie in fewer than `minimum_blocks` blocks.
     """
     first, last = np.searchsorted(times, [until - rules.memory * rules.block, until], "right")
-    blocks = len(np.unique((until - times[first:last]) // rules.block))
+    blocks = len(np.unique(times[first:last] // rules.block))
     if last - first < 2 * rules.minimum_blocks or blocks < rules.minimum_blocks:
         return None
     level = fit_level(rules.task, truth[first:last], answers[first:last])
