@@ -42,12 +42,18 @@ def firing(name: str) -> Check[TriggerState]:
 
 
 def cooldown(seconds: float) -> Check[TriggerState]:
-    """Pass once the last retraining lies at least that long back; twice as long after each one that was no better."""
+    """Pass once the last retraining lies at least that long back.
+
+    From the second retraining in a row that was no better it is twice as long each time.
+    """
 
     def judge(state: TriggerState) -> Verdict:
         if not state.retrainings:
             return Verdict("cooldown", "pass", "no retraining yet")
-        since, wait = state.time - max(state.retrainings), seconds * 2 ** min(state.fruitless, MOST_DOUBLINGS)
+        since, wait = (
+            state.time - max(state.retrainings),
+            seconds * 2 ** min(max(0, state.fruitless - 1), MOST_DOUBLINGS),
+        )
         evidence = {"last": max(state.retrainings), "seconds": wait}
         if since < wait:
             until = show_time(max(state.retrainings) + wait)
