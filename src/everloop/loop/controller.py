@@ -273,11 +273,10 @@ class Controller:
             fruitless=self.state.fruitless,
         )
         verdict = self._condition(known)
-        evidence: dict[str, Any] = {"signals": [as_json(s) for s in telling], "condition": as_json(verdict)}
+        evidence = {"signals": [as_json(s) for s in telling], "condition": as_json(verdict)}
         if verdict.passed and (waits := self._level_first(telling, now)):
             verdict = msgspec.structs.replace(verdict, outcome="inconclusive", reason=waits)
         if verdict.passed:
-            evidence["recalibrated"] = self.state.calibration.on
             decision = Decision(now, "retrain", verdict.reason, (), evidence)
             record_decision(connection, decision, status="open", run=new_id(now))
             self.state.retrainings.append(now)
@@ -312,7 +311,6 @@ class Controller:
             )
         if event.type == RETRAIN:
             evidence = {name: event.data[name] for name in ("set", "version") if event.data.get(name)}
-            evidence |= {"recalibrated": self.state.calibration.on}
             code_of(self._workspace, evidence.get("version"))  # what cannot run is refused now
             changed(self._workspace.settings, evidence.get("set", {}))
             asked = Decision(now, "retrain", reason, (event.id,), evidence)
@@ -377,7 +375,8 @@ class Controller:
             waiting = open_decisions(connection)
         for decision in waiting:
             try:
-                developed = self._develop(decision["run"], decision["time"], decision["evidence"])
+                asked = {**decision["evidence"], "recalibrated": self.state.calibration.on}
+                developed = self._develop(decision["run"], decision["time"], asked)
             except EverloopError as error:
                 with self._workspace.store.begin() as connection:
                     close_decision(connection, decision["id"], "failed", {"error": str(error)})
