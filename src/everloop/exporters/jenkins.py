@@ -87,16 +87,18 @@ pipeline {{
             agent {{ label 'everloop' }}
             options {{ timeout(time: 30, unit: 'MINUTES') }}
             environment {{ CAUSE = 'released by Jenkins' }}
-            steps {{
+            stages {{
 {release}
-                script {{
-                    try {{
+                stage('Smoke and load test') {{
+                    steps {{
 {tests}
-                    }} catch (failed) {{
-                        withEnv(['CAUSE=its smoke or load test failed']) {{
+                    }}
+                    post {{
+                        unsuccessful {{
+                            withEnv(['CAUSE=its smoke or load test failed']) {{
 {failed}
+                            }}
                         }}
-                        throw failed
                     }}
                 }}
             }}
@@ -134,9 +136,9 @@ def render(project: Described) -> dict[str, str]:
             image=_shell(stages.image(), 24, _VENV),
             push=_shell(stages.push(), 24, _LOGIN),
             training="\n".join(_training(project)),
-            release=_shell(first, 16),
+            release=_stage(first),
             tests="\n".join(_shell(stage, 24) for stage in tests),
-            failed=_shell(stages.rollback(), 28),
+            failed=_shell(stages.rollback(), 32),
             rollback=_shell(stages.rollback(), 16),
         )
     }

@@ -72,7 +72,7 @@ def install(project: Described) -> Stage:
 
 def checks(project: Described) -> tuple[Stage, ...]:
     """Return what a change must pass before it is merged; none of it needs the project's state."""
-    fetch = f"if [ -f {project.pointer} ]; then dvc pull --quiet; fi\n" if project.pointer else ""
+    fetch = f"if [ -f {project.pointer} ]; then dvc pull; fi\n" if project.pointer else ""
     compiled = Stage("pipeline", "Compile the pipeline", "everloop pipeline compile --out pipeline.yaml")
     built = Stage("pipeline", "Build the pipeline version", "everloop pipeline build")
     return (
@@ -101,7 +101,7 @@ def push() -> Stage:
 
 def training(project: Described) -> tuple[Stage, ...]:
     """Return what a push, a schedule or a person sets off, where the project's state is."""
-    fetch = f"  if [ -f {project.pointer} ]; then dvc pull --quiet; fi\n" if project.pointer else ""
+    fetch = f"  if [ -f {project.pointer} ]; then dvc pull; fi\n" if project.pointer else ""
     return (
         Stage(
             "follow",

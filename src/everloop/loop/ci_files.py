@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -46,6 +47,8 @@ def write_files(folder: Path, system: System, branch: str = "main", *, force: bo
 def describe(folder: Path, branch: str = "main") -> Described:
     """Return what a project's files depend on; raises UsageError for a project below its repository's root."""
     settings = load(folder)
+    if not re.fullmatch(r"\w[\w./-]*", branch):
+        raise UsageError(f"--branch {branch!r}: letters, digits, '.', '_', '/' and '-' name a branch")
     if git.is_repository(folder) and (inside := git.prefix(folder)):
         raise UsageError(f"CI files belong to a repository's root, and this project lies in its folder {inside}")
     data, named = data_folder(settings), settings.pipelines.requirements

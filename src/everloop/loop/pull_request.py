@@ -24,7 +24,7 @@ def comment(report: str, repository: str, commit: str, token: str, api: str) -> 
 
     Raises UsageError for a repository or API that is none, SystemError_ where GitHub refuses.
     """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]*\w", repository):
         raise UsageError(f"--repository {repository!r}: write OWNER/NAME")
     if urlsplit(api).scheme != "https" and urlsplit(api).hostname not in _OPEN_HOSTS:
         raise UsageError(f"--api {api!r}: a token is sent over https:// only")

@@ -22,17 +22,21 @@ _NOTHING = ("*.md", "docs/*", "LICENSE*", ".gitignore", ".dvcignore", ".github/*
 
 
 def kind_of_push(workspace: Workspace, commit: str) -> Kind:
-    """Return what a commit brings: code against the deployed pipeline version, data against what was trained last.
+    """Return what a commit brings: code that the deployed pipeline version has not, else anything not trained on yet.
 
-    Without a deployed version it is code. Raises SystemError_ for a commit that the repository does not have.
+    Without a deployed version it is code; what was deployed but never trained counts as data. Raises SystemError_
+    for a commit that the repository does not have.
     """
     commit = git.commit_of(workspace.folder, commit)
     deployed = next((row["commit"] for row in versions(workspace) if row["active"]), None)
     folder = data_folder(workspace.settings)
     if deployed is None or "code" in (kind_of(name, folder) for name in _changed(workspace, deployed, commit)):
         return "code"
-    trained = _known(workspace, TRAINED) or deployed
-    return "data" if "data" in (kind_of(name, folder) for name in _changed(workspace, trained, commit)) else "nothing"
+    trained = _known(workspace, TRAINED)
+    if trained is None:
+        return "data"
+    kinds = {kind_of(name, folder) for name in _changed(workspace, trained, commit)}
+    return "data" if kinds - {"nothing"} else "nothing"
 
 
 def kind_of(name: str, data: str | None) -> Kind:
