@@ -62,7 +62,7 @@ on:
   workflow_dispatch:
 permissions: {{}}
 concurrency:
-  group: everloop-state
+  group: everloop-training
   cancel-in-progress: false
 defaults:
   run:
@@ -119,7 +119,7 @@ on:
         default: canary
 permissions: {{}}
 concurrency:
-  group: everloop-state
+  group: everloop-release
   cancel-in-progress: false
 defaults:
   run:
