@@ -24,7 +24,7 @@ from everloop.errors import BusyError, DataError, NotFoundError, SystemError_, U
 from everloop.loop import data_versions
 from everloop.loop.asking import ask
 from everloop.loop.commands import PROMOTE, RETRAIN
-from everloop.loop.dataset import Added, add_data
+from everloop.loop.dataset import Added, add_data, check_data
 from everloop.loop.lease import lease
 from everloop.loop.trail import show
 from everloop.loop.workspace import opened
@@ -298,3 +298,22 @@ def test_a_remote_that_refuses_keeps_the_version_here(folder: Path, tmp_path: Pa
         data_versions.set_remote(workspace, str(tmp_path / "remote"))
         assert data_versions.push(workspace) == 3
     assert git.run(folder, "status", "--porcelain") == ""
+
+
+def test_files_are_checked_and_nothing_is_versioned(folder: Path) -> None:
+    with opened(folder) as workspace, pytest.raises(UsageError, match=r"no schema.toml to check against"):
+        check_data(workspace)
+    add(folder, folder.parent / "first.csv")
+    before = state(folder)
+    with opened(folder) as workspace:
+        assert check_data(workspace) == (500, [], [])
+        assert check_data(workspace, [folder.parent / "second.csv"]) == (400, [], [])
+        bad, worse = changed(folder, "bad.csv", a="much"), folder.parent / "worse.csv"
+        worse.write_text("time,a\n")
+        rows, problems, _ = check_data(workspace, [bad, folder.parent / "second.csv", worse])
+    assert rows == 400
+    assert len(problems) == 2
+    assert problems[0].startswith("bad.csv: column 'a'")
+    assert all("worse.csv" in problem or "bad.csv" in problem for problem in problems)
+    assert "nothing was added" not in "".join(problems)
+    assert state(folder) == before

@@ -11,6 +11,7 @@ from everloop.cli import (
     approve,
     audit,
     backtest,
+    ci,
     controller,
     data,
     demo,
@@ -73,6 +74,7 @@ app.add_typer(audit.audit)
 app.add_typer(deployment.deployment)
 app.add_typer(pipeline.pipeline)
 app.add_typer(image.image)
+app.add_typer(ci.ci)
 
 
 def main() -> None:

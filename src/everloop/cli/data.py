@@ -41,6 +41,29 @@ def add(
 
 
 @data.command()
+def check(
+    files: Annotated[list[Path] | None, typer.Argument(help="Default: those of [data] source.")] = None,
+    project: Folder = Path("."),
+    json: Json = False,
+) -> None:
+    """Check files against the frozen schema and version nothing; a sentence a file that does not fit."""
+    from everloop.cli.output import show_json
+    from everloop.loop.dataset import check_data
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace:
+        rows, problems, notes = check_data(workspace, files or ())
+    if json:
+        show_json({"rows": rows, "problems": problems, "notes": notes})
+    else:
+        for line in (*(f"note: {note}" for note in notes), *(f"problem: {problem}" for problem in problems)):
+            print(line)
+        print(f"{rows:,} rows fit" if not problems else f"{len(problems)} files do not fit, {rows:,} rows do")
+    if problems:
+        raise typer.Exit(1)
+
+
+@data.command()
 def log(project: Folder = Path("."), json: Json = False) -> None:
     """List the versions of the data folder and the training sets made from them, newest first."""
     from everloop.cli.output import show_json, show_table

@@ -44,6 +44,10 @@ class Client:
         """Return the model's inputs and outputs; raises `RequestError` for a model that is not served."""
         return msgspec.json.decode(self._asked("GET", self._path), type=ModelMetadata)
 
+    def ready(self) -> None:
+        """Wait until the model answers; raises `SystemError_` where it does not in time."""
+        self._asked("GET", f"{self._path}/ready")
+
     def generation(self) -> int | None:
         """Return the generation of the plan that the server follows."""
         generation: int | None = msgspec.json.decode(self._asked("GET", "/v2"))["plan_generation"]

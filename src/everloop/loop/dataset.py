@@ -24,7 +24,7 @@ from everloop.loop.workspace import Workspace
 from everloop.settings import Settings
 from everloop.training import forget_modules, prepare
 
-__all__ = ["Added", "add_data", "data_folder", "repository"]
+__all__ = ["Added", "add_data", "check_data", "data_folder", "repository"]
 
 GIT_FILES = (".gitignore", schema_file.FILE)
 DVC_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
@@ -89,6 +89,32 @@ def add_data(
         schema, rows, notes = _checked(workspace, adding, accept_schema)
         tell("versioning")
         return _version(workspace, named, adding, schema, rows, notes)
+
+
+def check_data(workspace: Workspace, paths: Sequence[Path] = ()) -> tuple[int, list[str], list[str]]:
+    """Return how many rows files hold, what is wrong with them, a sentence a file, and what is new but fits.
+
+    Nothing is versioned. Without paths they are those of `[data] source`. Raises UsageError where no schema is frozen.
+    """
+    data, features = workspace.settings.data, workspace.settings.training.features
+    schema = schema_file.read(workspace.folder)
+    if schema is None:
+        raise UsageError(f"there is no {schema_file.FILE} to check against: `everloop data add FILE` writes it")
+    if now := served(workspace):
+        schema_file.check_same_inputs(schema, now.schema, now.version)
+    forget_modules(workspace.folder)
+    rows, problems, notes = 0, list[str](), list[str]()
+    for path in paths or files.matches(data.source, workspace.folder):
+        try:
+            frame, _ = timed(
+                prepare(features, workspace.folder, files.read(str(path.absolute()), path.parent)), data.time
+            )
+            notes += [f"{path.name}: {note}" for note in _notes(conform(frame, schema), frame, schema)]
+            rows += len(frame)
+        except DataError as error:
+            told = str(error)
+            problems.append(told if path.name in told else f"{path.name}: {told}")
+    return rows, problems, notes
 
 
 class _Adding:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from everloop.errors import DataError
 
-__all__ = ["fingerprint", "read"]
+__all__ = ["fingerprint", "matches", "read"]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -22,7 +22,7 @@ def read(source: str, folder: Path) -> pd.DataFrame:
     In text files an empty field is missing. A column that holds text anywhere is text in every file, as it
     is written there (`007`, `NA`), since that is how a client sends it; among numbers `NA` and the like are missing.
     """
-    paths = _matches(source, folder)
+    paths = matches(source, folder)
     frames = [_read_one(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         if list(frame.columns) != list(frames[0].columns):
@@ -41,14 +41,15 @@ def read(source: str, folder: Path) -> pd.DataFrame:
 def fingerprint(source: str, folder: Path) -> str:
     """Return a SHA-256 over the names and contents of the files that `source` matches."""
     digest = hashlib.sha256()
-    for path in _matches(source, folder):
+    for path in matches(source, folder):
         digest.update(path.name.encode() + b"\0")
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
-def _matches(source: str, folder: Path) -> list[Path]:
+def matches(source: str, folder: Path) -> list[Path]:
+    """Return the files that `source` (relative to `folder`) names, in order; raises `DataError` where there is none."""
     pattern = Path(source.removeprefix("file://"))
     base = Path(pattern.anchor) if pattern.is_absolute() else folder
     inner = pattern.relative_to(pattern.anchor) if pattern.is_absolute() else pattern
