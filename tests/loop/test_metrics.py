@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 from tests.loop.observed import observed
 
 from everloop.journal import Writer
 from everloop.journal.sealing import seal
 from everloop.loop.commands import post
 from everloop.loop.controller import ControllerState
+from everloop.loop.http import EventsApp
 from everloop.loop.lease import lease
 from everloop.loop.metrics import LoopMetrics
 from everloop.loop.records import save_state
 from everloop.loop.workspace import Workspace
-from everloop.types import Event
+from everloop.serving.metrics import Metrics
+from everloop.types import Event, Plan, Variant
 
 
 def shown(workspace: Workspace) -> dict[str, float]:
@@ -40,7 +44,7 @@ def test_the_metrics_are_the_rows(tmp_path: Path) -> None:
         "signal_firing data_drift b": 0.0, "signal_timestamp_seconds data_drift a": 200.0, "realised_loss": 5.0,
         "estimated_loss": 4.5, "label_coverage_ratio": 0.75, "decisions_total retrain done": 1.0, "decisions_open": 1.0,
         "retrainings_total done": 1.0, "retrainings_total failed": 0.0, "last_retraining_timestamp_seconds": 250.0,
-        "rollout_share_ratio r-1 v1 v2 shadow": 0.0, "rollout_pairs r-1 v1 v2 shadow": 0.0,
+        "rollout_share_ratio r-1 v1 v2 canary": 0.25, "rollout_pairs r-1 v1 v2 canary": 0.0,
         "rollouts_total expired": 0.0, "champion_info toy v1": 1.0, "model_versions production": 1.0,
         "data_version_rows": 24.0, "data_version_end_timestamp_seconds": 90.0, "runs_total finished": 1.0,
         "events_total everloop.retrain": 1.0, "events_total other": 1.0, "commands_waiting": 1.0,
@@ -71,3 +75,37 @@ def test_the_journal_and_the_controller_are_seen(tmp_path: Path) -> None:
     assert found["journal_seal_timestamp_seconds"] == 400
     assert found["controller_running"] == 1
     workspace.close()
+
+
+def test_the_page_lists_every_metric_with_its_kind_and_labels(tmp_path: Path) -> None:
+    workspace = observed(tmp_path / "project")
+    with contextlib.closing(Writer(workspace.journal)) as writer:
+        writer.append("prediction", "1", 1.0, b"{}")
+        writer.flush()
+    seal(workspace.journal, workspace.key, [workspace.key.public], 400.0)
+    with workspace.store.begin() as connection:
+        save_state(connection, "controller", ControllerState(evaluated=300.0))
+    server = Metrics()
+    counted = server.versions(Plan(generation=1, model="m", variants=(Variant("v1", "b", "champion", 1.0),)))["v1"]
+    counted.guard("schema", "flagged")
+    server.error(400)
+    app = EventsApp(workspace, {})
+    app.refused.labels("400").inc()
+    told = "".join(f"{name}\n" for name in sorted(page_rows()))
+    assert told == "".join(f"{name}\n" for name in sorted({*shown_rows(server), *shown_rows(app.registry)}))
+    workspace.close()
+
+
+def page_rows() -> list[str]:
+    """Return name, kind and labels of each metric in the docs."""
+    page = Path(__file__).parents[2] / "docs" / "observability.md"
+    rows = re.findall(r"^\| `(everloop_\w+)` \| (\w+) \| (.*?) ?\| ", page.read_text(), re.MULTILINE)
+    return [f"{name} {kind} {sorted(re.findall(r'`(.+?)`', labels))}" for name, kind, labels in rows]
+
+
+def shown_rows(collector: Collector) -> list[str]:
+    """Return name, kind and labels of each metric that the code shows."""
+    return [
+        f"{m.name}{'_total' if m.type == 'counter' else ''} {m.type} {sorted(set(m.samples[0].labels) - {'le'})}"
+        for m in collector.collect()
+    ]

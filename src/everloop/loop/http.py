@@ -68,10 +68,10 @@ class EventsApp:
         self._workspace, self._clock = workspace, clock
         self._secrets = Secrets(workspace.settings.events, environment)
         self._max_body = size(workspace.settings.events.max_body)
-        self._registry, self._reading = CollectorRegistry(), asyncio.Lock()
-        self._registry.register(LoopMetrics(workspace))
+        self.registry, self._reading = CollectorRegistry(), asyncio.Lock()
+        self.registry.register(LoopMetrics(workspace))
         told = "Notices that the door refused."
-        self._refused = Counter("everloop_events_refused", told, ("status",), registry=self._registry)
+        self.refused = Counter("everloop_events_refused", told, ("status",), registry=self.registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -115,7 +115,7 @@ class EventsApp:
     async def _metrics(self, accept: str) -> tuple[int, bytes, bytes]:
         encode, kind = choose_encoder(accept)
         async with self._reading:  # scrapers that come together do not read the store together
-            return 200, await asyncio.to_thread(encode, self._registry), kind.encode()
+            return 200, await asyncio.to_thread(encode, self.registry), kind.encode()
 
     def _refusal(self, scope: Scope, error: Exception) -> tuple[int, bytes]:
         status, text = 500, "the door failed; its log says why"
@@ -125,7 +125,7 @@ class EventsApp:
             text = f"the body is larger than {self._max_body} bytes: [events] max_body allows more"
         if status == 500:
             _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-        self._refused.labels(str(status)).inc()
+        self.refused.labels(str(status)).inc()
         return status, msgspec.json.encode({"error": text})
 
 
