@@ -17,6 +17,7 @@ __all__ = [
     "ConceptDrift",
     "Data",
     "Deployment",
+    "Events",
     "Guards",
     "Monitoring",
     "Pipelines",
@@ -203,6 +204,20 @@ class Tracking(Section, frozen=True, kw_only=True):
     """Where `everloop up` shows the local MLflow."""
 
 
+class Events(Section, frozen=True, kw_only=True):
+    """`[events]`: the loop's door, where its metrics are read and others tell it what happened."""
+
+    host: str = "127.0.0.1"
+    port: int = 8085
+    max_body: str = "25MB"
+    token: str = "EVERLOOP_EVENTS_TOKEN"
+    """The environment variable that holds the token of `/events`, `/webhooks/alertmanager` and `/webhooks/s3`."""
+    github_secret: str = "EVERLOOP_GITHUB_SECRET"
+    """The environment variable that holds the secret of GitHub's webhook."""
+    gitlab_secret: str = "EVERLOOP_GITLAB_SECRET"
+    """The environment variable that holds the secret of GitLab's webhook."""
+
+
 class Replay(Section, frozen=True, kw_only=True):
     """`[replay]`: how `everloop demo` and `everloop backtest` play history."""
 
@@ -270,6 +285,7 @@ class Settings(Section, frozen=True, kw_only=True):
     guards: Guards = Guards()
     serving: Serving = Serving()
     tracking: Tracking = Tracking()
+    events: Events = Events()
     pipelines: Pipelines = Pipelines()
     replay: Replay = Replay()
     storage: Storage = Storage()
@@ -368,7 +384,8 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
             (["triggers", "concept_drift", "period"], drift.period),
         ]
     checked = [(keys, value, seconds) for keys, value in durations]
-    for keys, value, check in [*checked, (["serving", "max_body"], settings.serving.max_body, size)]:
+    sizes = [(["serving", "max_body"], settings.serving.max_body), (["events", "max_body"], settings.events.max_body)]
+    for keys, value, check in [*checked, *((keys, value, size) for keys, value in sizes)]:
         try:
             check(value)
         except ValueError as error:

@@ -91,7 +91,7 @@ async def test_what_is_flagged_is_answered_told_journalled_and_counted(site: Sit
     assert flags["outlier"]["rows"] == [1, 2]
     assert all(score > 0 for score in flags["outlier"]["scores"])
     assert [p.flags for p in journalled(site)] == [{}, flags]
-    page = metrics.page().decode()
+    page = metrics.page()[0].decode()
     for guard in ("schema", "outlier"):
         labels = f'guard="{guard}",model="rides",outcome="flagged",variant="champion",version="flags"'
         assert f"everloop_guards_total{{{labels}}} 1.0" in page
@@ -108,7 +108,7 @@ async def test_what_is_refused_is_not_journalled_and_says_why(site: Site) -> Non
             await ask(plane, FAR)
         assert (await ask(plane, USUAL)).outputs[0].data == [12.75]
     assert len(journalled(site)) == 1
-    assert 'guard="outlier",model="rides",outcome="rejected"' in metrics.page().decode()
+    assert 'guard="outlier",model="rides",outcome="rejected"' in metrics.page()[0].decode()
 
 
 @pytest.mark.asyncio

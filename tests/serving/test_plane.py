@@ -155,7 +155,7 @@ async def test_no_answer_leaves_without_its_record(site: Site) -> None:
         await ask(plane)
     with pytest.raises(JournalError):
         await plane.feedback("rides", [FeedbackItem(ID, 5), FeedbackItem(ID, 6)])
-    page = metrics.page().decode()
+    page = metrics.page()[0].decode()
     assert "everloop_journal_errors_total 3.0" in page
     assert 'everloop_predictions_total{model="rides",variant="champion",version="v1"} 0.0' in page
 

@@ -49,7 +49,7 @@ async def test_a_plan_that_fails_leaves_the_old_one_serving(site: Site, caplog: 
         site.write(2)
         await watching.look()
         assert (generation(plane), watching.error) == (2, None)
-    assert "everloop_plan_errors_total 2.0" in metrics.page().decode()
+    assert "everloop_plan_errors_total 2.0" in metrics.page()[0].decode()
     assert [r.levelno for r in caplog.records if "what was served before" in r.message] == [logging.ERROR] * 2
 
 

@@ -18,11 +18,13 @@ from everloop.cli import (
     deploy,
     deployment,
     doctor,
+    events,
     feedback,
     gc,
     image,
     init,
     lineage,
+    observe,
     pipeline,
     predict,
     promote,
@@ -66,6 +68,7 @@ VERBS = (
     demo.demo, init.init, doctor.doctor, backtest.backtest, up.up, predict.predict, feedback.feedback,
     run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
+    events.events,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)
@@ -75,6 +78,7 @@ app.add_typer(deployment.deployment)
 app.add_typer(pipeline.pipeline)
 app.add_typer(image.image)
 app.add_typer(ci.ci)
+app.add_typer(observe.observe)
 
 
 def main() -> None:

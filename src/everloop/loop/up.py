@@ -79,6 +79,13 @@ def children(project: Path, port: int, clock: str, logs: Path) -> list[Child]:
 def companions(workspace: Workspace, logs: Path) -> tuple[list[Child], list[str]]:
     """Return the processes that show what happens, without which all goes on, and a line on each."""
     tracking, found, told = workspace.settings.tracking, list[Child](), list[str]()
+    door = workspace.settings.events
+    if _free(door.port, door.host):
+        command = (sys.executable, "-m", "everloop.cli", "events", "--project", str(workspace.folder))
+        found.append(Child("events", command, logs / "events.log", needed=False))
+        told.append(f"events      http://{door.host}:{door.port}")
+    else:
+        told.append(f"events      not taken: port {door.port} is taken ([events] port names another)")
     if tracking.mlflow or tracking.tensorboard:
         command = (sys.executable, "-m", "everloop.cli", "track", "--project", str(workspace.folder))
         found.append(Child("tracking", command, logs / "tracking.log", needed=False))
@@ -107,12 +114,12 @@ def _mlflow_server(workspace: Workspace, port: int) -> tuple[str, ...]:
     return (*once_there, "env", *quiet, sys.executable, "-m", "mlflow", "server", *options, *where)
 
 
-def _free(port: int) -> bool:
+def _free(port: int, host: str = "127.0.0.1") -> bool:
     """Tell whether nobody listens at a port; the page of an `up` that was killed may take a moment to go."""
     for _ in range(10):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
             return True
         time.sleep(0.1)
     return False

@@ -126,7 +126,7 @@ class HttpApp:
             return await self._feedback(target, scope["headers"], receive)
         if target.method == "POST":
             return await self._manage(target, scope["headers"], receive)
-        return self._look(target)
+        return self._look(target, _reader(scope["headers"])("accept") or "")
 
     async def _infer(self, target: Target, headers: Headers, receive: Receive) -> Reply:
         header = _reader(headers)
@@ -164,7 +164,7 @@ class HttpApp:
             self._repository.unload(target.model)
         return _json(200, b"{}")
 
-    def _look(self, target: Target) -> Reply:
+    def _look(self, target: Target, accept: str) -> Reply:
         if target.part == "live":
             return _json(200, b'{"live":true}')
         if target.part == "ready":
@@ -175,8 +175,8 @@ class HttpApp:
         if target.part == "openapi":
             return _json(200, encode(document()))
         if target.part == "metrics":
-            page = self._metrics.page()
-            return Reply(200, page, [(b"content-type", Metrics.content_type.encode()), _length(page)])
+            page, content_type = self._metrics.page(accept)
+            return Reply(200, page, [(b"content-type", content_type.encode()), _length(page)])
         return _json(200, encode(self._status()))
 
     def _refusal(self, scope: Scope, error: Exception) -> Reply:

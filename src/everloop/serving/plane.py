@@ -120,8 +120,7 @@ class Plane:
             if answer.flags or answer.unknown:
                 for guard in {*answer.flags, *(("schema",) if answer.unknown else ())}:
                     counters.guard(guard, "flagged")
-            counters.predictions.inc()
-            counters.seconds.observe(self._timer() - started)
+            counters.answered(self._timer() - started, id)
             return _response(request, serving.plan.model, route, id, model, answer)
         finally:
             self._under_way -= 1

@@ -46,6 +46,7 @@ class Outbox:
     """Reads the outbox under a name; two readers of one name go on behind each other."""
 
     def __init__(self, target: Store, name: str) -> None:
+        self.name = name
         self._store, self._name = target, f"outbox {name}"[:255]
         self.position = self.committed()
 

@@ -1,0 +1,59 @@
+"""Writes the files for Prometheus, Alertmanager and Grafana, and keeps what somebody changed in them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from everloop.errors import UsageError
+from everloop.exporters import grafana, prometheus
+from everloop.exporters.prometheus import Limits, Places
+from everloop.settings import Settings, seconds
+
+__all__ = ["rendered", "write_observability"]
+
+WRITTEN = ".written.json"
+"""Holds the SHA-256 of each file as it was written, by which a changed one is known."""
+
+
+def write_observability(settings: Settings, folder: Path, *, force: bool = False) -> list[str]:
+    """Write all files into a folder and return their paths in it.
+
+    Raises UsageError, with nothing written, where somebody changed a file since; `force` writes over it.
+    """
+    files = rendered(settings)
+    record = folder / WRITTEN
+    known = msgspec.json.decode(record.read_bytes(), type=dict[str, str]) if record.is_file() else {}
+    changed = [name for name, text in files.items() if _changed(folder / name, text, known.get(name))]
+    if changed and not force:
+        raise UsageError(f"{', '.join(changed)} in {folder} was changed by somebody: --force writes over it")
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    record.write_bytes(msgspec.json.encode({name: _hash(text.encode()) for name, text in files.items()}))
+    return list(files)
+
+
+def rendered(settings: Settings, interval: str = "15s") -> dict[str, str]:
+    """Return the files of a project by path."""
+    serving, events = settings.serving, settings.events
+    places = Places(f"{serving.host}:{serving.port}", f"{events.host}:{events.port}")
+    limits = Limits(
+        evaluation=seconds(settings.monitoring.interval),
+        seal=seconds(settings.storage.seal),
+        coverage=settings.deployment.minimum_coverage,
+    )
+    return prometheus.render(places, limits, interval) | grafana.render(f"http://{places.prometheus}")
+
+
+def _changed(path: Path, text: str, written: str | None) -> bool:
+    if not path.is_file():
+        return False
+    found = path.read_bytes()
+    return found != text.encode() and _hash(found) != written
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
