@@ -9,7 +9,7 @@ import numpy as np
 from everloop.checks import Verdict
 from everloop.rollouts import Answered, Exposure, Pair, RolloutRules, RolloutState, advance, begin
 
-DAY, DAYS = 86400.0, 14
+DAY, DAYS = 86300.0, 14
 Play = Callable[[np.random.Generator], RolloutState]
 
 
@@ -102,16 +102,16 @@ def by_key(rng: np.random.Generator, better: float = 0.0, count: bool = True) ->
     """
     rules = RolloutRules("ab", by_key=count)
     state = begin("v1", "v2", 0.0, rules)
-    of_key, side, first = rng.normal(0, 3, 400), rng.random(400) < 0.5, rng.integers(0, 10, 400)
+    of_key, side, first = rng.normal(0, 3, 300), rng.random(300) < 0.5, rng.integers(0, 10, 300)
     for day in range(DAYS):
         level = 20 * np.sin(day)
-        present = np.flatnonzero((first <= day) & (rng.random(400) < 0.6))
+        present = np.flatnonzero((first <= day) & (rng.random(300) < 0.6))
         rows = [
             Answered(
-                (day + n / (5 * len(present) + 1)) * DAY, bool(side[k]),
+                (day + n / (3 * len(present) + 1)) * DAY, bool(side[k]),
                 float(50 + level + of_key[k] + rng.standard_normal() - better * side[k]), 0.5, False, str(k),
             )
-            for n, k in enumerate(rng.permutation(np.repeat(present, 5)))
+            for n, k in enumerate(rng.permutation(np.repeat(present, 3)))
         ]  # fmt: skip
         advance(state, rows, (day + 1) * DAY, (day + 0.9) * DAY, rules)
     return state
@@ -123,8 +123,4 @@ def rolled_back(play: Play, check: str, times: int, seed: int = 0) -> int:
 
 
 def _failed(verdict: Verdict | None, check: str) -> bool:
-    return verdict is not None and any(part.failed for part in _leaves(verdict) if part.check == check)
-
-
-def _leaves(verdict: Verdict) -> list[Verdict]:
-    return [leaf for part in verdict.parts for leaf in _leaves(part)] if verdict.parts else [verdict]
+    return verdict is not None and any(part.failed for part in verdict.leaves if part.check == check)

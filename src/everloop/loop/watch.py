@@ -19,7 +19,7 @@ from everloop.monitoring import Joined, JoinState, LabelJoin, data_drift
 from everloop.rollouts import Exposure
 from everloop.types import Failure, Feedback, Plan, Prediction, Signal
 
-__all__ = ["Compared", "Scope", "ScoredRow", "Scorer", "Watch", "WatchState"]
+__all__ = ["Compared", "Scope", "ScoredRow", "Scorer", "Watch", "WatchState", "label_coverage"]
 
 
 class ScoredRow(msgspec.Struct, frozen=True):
@@ -258,6 +258,11 @@ class Watch:
             self._state.unusable += 1
             return
         self._join.labelled((feedback.prediction, feedback.row), truth, feedback.time)
+
+
+def label_coverage(state: WatchState) -> float:
+    """Return the share of the rows that the watermark passed which had their label."""
+    return LabelJoin(0.0, state.join).label_coverage
 
 
 def _draw(one: Prediction | Failure, plan: Plan) -> tuple[bool, float] | None:

@@ -10,6 +10,7 @@ from everloop.rollouts.rollout import (
     begin,
     compare,
     end,
+    gains,
     judged_safe,
     told,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "begin",
     "compare",
     "end",
+    "gains",
     "judged_safe",
     "told",
 ]

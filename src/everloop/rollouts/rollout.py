@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from everloop.checks import Outcome, Verdict
 from everloop.rollouts.exposure import Exposure
@@ -26,6 +28,7 @@ __all__ = [
     "begin",
     "compare",
     "end",
+    "gains",
     "judged_safe",
     "told",
 ]
@@ -179,15 +182,17 @@ def judged_safe(state: RolloutState, rules: RolloutRules) -> Verdict:
 
 def compare(state: RolloutState, rules: RolloutRules) -> MeanTest:
     """Return what the losses say so far: the mean of champion minus candidate over complete blocks."""
+    return mean_test(gains(state), rules.alpha / 2, rules.minimum_blocks)
+
+
+def gains(state: RolloutState) -> NDArray[np.float64]:
+    """Return champion minus candidate, one value a complete block (a batch, where keys are counted)."""
     until = state.labelled_until
     if state.keys is not None:
-        return mean_test(state.keys.means(), rules.alpha / 2, rules.minimum_blocks)
-    differences = (
-        state.champion_losses.minus(state.candidate_losses, until)
-        if state.randomised
-        else state.differences.complete(until)
-    )
-    return mean_test(differences, rules.alpha / 2, rules.minimum_blocks)
+        return state.keys.means()
+    if state.randomised:
+        return state.champion_losses.minus(state.candidate_losses, until)
+    return state.differences.complete(until)
 
 
 def _take(state: RolloutState, seen: Pair | Answered) -> None:

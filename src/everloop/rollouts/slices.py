@@ -71,7 +71,8 @@ def disparities(groups: Mapping[str, Group], measure: int, until: float) -> NDAr
     if not judged:
         return np.empty((0, 2))
     sides = ([g.champion[measure] for g in judged], [g.candidate[measure] for g in judged])
-    champion, candidate = (_stacked([m.by_block(until, GROUP_ROWS) for m in side]) for side in sides)
+    stacked = _stacked([m.by_block(until, GROUP_ROWS) for side in sides for m in side])
+    champion, candidate = stacked[: len(judged)], stacked[len(judged) :]
     both = np.isfinite(champion) & np.isfinite(candidate)
     known = both.sum(0) >= 2
     found = np.full((both.shape[1], 2), np.nan)
