@@ -2,13 +2,21 @@
 
 Hourly loss differences of two models; a day is a block, thirty days at most (A/A), fourteen (power). Printed are the
 share of A/A rollouts that promote (allowed: half of `alpha` a side) and the labelled hours to a verdict when the
-candidate is better by so many standard deviations of a day's mean. Run `python bench/rollouts.py`.
+candidate is better by so many standard deviations of a day's mean. Then, of the safety checks and of experiments that
+count keys, how often they are wrong. Run `python bench/rollouts.py`.
 """
 
 from __future__ import annotations
 
+import sys
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.rollouts.simulated import answering, by_key, failing, flagging, rolled_back, selecting, slicing
 
 from everloop.rollouts import Answered, Pair, RolloutRules, advance, begin
 
@@ -45,6 +53,26 @@ def main() -> None:
         ends = [_roll_out(one + effect * spread, RolloutRules()) for one in stream]
         hours_to = [labels for status, labels in ends if status == "promoted"]
         print(f"{effect:<40}{len(hours_to) / STREAMS:>10.0%}{np.median(hours_to) if hours_to else np.nan:>13.0f}")
+    _safety()
+
+
+def _safety(times: int = 100) -> None:
+    """Print how often each check rolls back a candidate that is no worse, and one that is."""
+    print(f"{f'safety check, {times} rollouts of 14 days':<40}{'no worse':>10}{'worse':>13}")
+    worse = {
+        "errors": (failing, partial(failing, worse=3.0)),
+        "guards": (flagging, partial(flagging, more=6.0)),
+        "latency": (answering, partial(answering, slower=4.0)),
+        "slices": (slicing, partial(slicing, worse=3.0)),
+        "fairness": (selecting, partial(selecting, apart=0.5)),
+    }
+    for name, plays in worse.items():
+        same, bad = (rolled_back(play, name, times) / times for play in plays)
+        print(f"{name:<40}{same:>10.0%}{bad:>13.0%}")
+    print(f"{'experiment, rows of a key alike':<40}{'promoted':>10}{'rolled back':>13}")
+    for name, count in (("counting keys", True), ("counting rows", False)):
+        ends = [by_key(np.random.default_rng((0, n)), count=count).status for n in range(times)]
+        print(f"{name:<40}{ends.count('promoted') / times:>10.0%}{ends.count('rolled_back') / times:>13.0%}")
 
 
 def _roll_out(differences: Floats, rules: RolloutRules) -> tuple[str, int]:

@@ -29,6 +29,11 @@ class Verdict(msgspec.Struct, frozen=True):
     parts: tuple[Verdict, ...] = ()
 
     @property
+    def leaves(self) -> tuple[Verdict, ...]:
+        """The verdicts that are made of no others."""
+        return tuple(leaf for part in self.parts for leaf in part.leaves) or (self,)
+
+    @property
     def passed(self) -> bool:
         return self.outcome == "pass"
 

@@ -114,6 +114,16 @@ class Deployment(Section, frozen=True, kw_only=True):
     minimum_labels: int = 48
     minimum_coverage: float = 0.5
     max_days: float = 14.0
+    labels: Literal["independent", "affected"] = "independent"
+    """`affected`: the answer changes the label, so versions are judged on what each itself answered, by key."""
+    max_latency_ratio: float = 2.0
+    """How many times the champion's 95th percentile the candidate's may be."""
+    slices: tuple[str, ...] | Literal["auto"] = "auto"
+    """Columns by whose values losses are compared; `auto` takes the categorical ones."""
+    sensitive: tuple[str, ...] = ()
+    """Columns between whose groups the candidate may not differ more than the champion does."""
+    max_disparity_increase: float = 0.1
+    """Of the mean loss as a share of the champion's; of selection and error rates as they are."""
 
 
 class ConceptDrift(Section, frozen=True, kw_only=True):
@@ -400,6 +410,8 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
         (["deployment", "minimum_coverage"], settings.deployment.minimum_coverage, 0.0, 1.0),
         (["deployment", "split"], settings.deployment.split, 0.0, 1.0),
+        (["deployment", "max_latency_ratio"], settings.deployment.max_latency_ratio, 1.0, 1000.0),
+        (["deployment", "max_disparity_increase"], settings.deployment.max_disparity_increase, 0.0, 1000.0),
         *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
         (["recalibration", "bounds"], settings.recalibration.bounds[0], 0.01, 1.0),
         (["recalibration", "bounds"], settings.recalibration.bounds[1], 1.0, 100.0),
@@ -425,6 +437,13 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
     if sticky is not None and not re.fullmatch(r"(header|column):.+", sticky):
         message = f"[deployment.sticky_by] {sticky!r}: write 'header:NAME' or 'column:NAME'"
         raise SettingsError(message, path, _line(text, ["deployment", "sticky_by"]))
+    deployment = settings.deployment
+    if deployment.labels == "affected" and (deployment.strategy not in ("ab", "bandit") or sticky is None):
+        message = (
+            "[deployment.labels] 'affected' needs strategy = 'ab' or 'bandit' and sticky_by: where the answer changes "
+            "the label, versions are compared on what each itself answered, by key"
+        )
+        raise SettingsError(message, path, _line(text, ["deployment", "labels"]))
 
 
 def _line(text: str, keys: list[str]) -> int | None:

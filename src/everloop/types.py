@@ -13,6 +13,7 @@ __all__ = [
     "Decision",
     "Event",
     "Explanation",
+    "Failure",
     "Feedback",
     "Json",
     "Plan",
@@ -81,7 +82,8 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `inputs` and `outputs` map a column's name to one value a row; every list has the same length.
     `propensity` is the probability with which this variant was chosen; `batch` how many rows were computed together,
-    where that is not the number of its own; `raw` holds the outputs before the plan's `level` corrected them.
+    where that is not the number of its own; `raw` holds the outputs before the plan's `level` corrected them. `key` is
+    the digest of the key that it was drawn by, where it was.
     """
 
     model: str
@@ -97,6 +99,21 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     flags: dict[str, Any] = {}
     level: tuple[float, ...] = ()
     raw: dict[str, list[Any]] = {}
+    key: str = ""
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One request that the chosen version failed to answer, with the `status` that the caller got instead."""
+
+    model: str
+    version: str
+    status: int
+    variant: str = "champion"
+    propensity: float = 1.0
+    why: str = "weight"
+    generation: int = 0
+    latency_us: int = 0
+    key: str = ""
 
 
 class Feedback(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,8 +11,9 @@ from tests.replays import replay
 from tests.serving.sites import read_journal
 
 from everloop import store as tables
-from everloop.loop.commands import DEPLOY, RETRAIN, ROLLBACK
+from everloop.loop.commands import DEPLOY, PROMOTE, RETRAIN, ROLLBACK
 from everloop.loop.deployment import deployment
+from everloop.loop.rollout_report import report
 from everloop.loop.workspace import opened
 from everloop.serving import read_plan
 from everloop.types import Prediction
@@ -59,5 +60,27 @@ def test_what_is_shown_of_a_deployment(tmp_path: Path) -> None:
             assert told["rollout"]["strategy"] == strategy
             assert told["rollout"]["labels_needed"] == 24
             assert told["rollout"]["answers_compared"] is None
-            loop.ask(ROLLBACK)
+            assert set(told["rollout"]["checks"]) == {"errors", "latency", "guards", "slices", "fairness"}
+            loop.ask(ROLLBACK, reason=f"no {strategy}")
+            ended = loop.rows(tables.rollout)[-1]
+            assert (ended["status"], ended["verdict"]["reason"]) == ("rolled_back", f"no {strategy}")
+        loop.ask(DEPLOY, version="v2", strategy="bandit")
+        assert loop.ask(PROMOTE, version="v2", reason="enough seen")["champion"] == "v2"
+        ended = loop.rows(tables.rollout)[-1]
+        assert (ended["status"], ended["verdict"]["reason"]) == ("promoted", "enough seen")
         loop.controller.close()
+
+
+@pytest.mark.slow
+def test_where_the_answer_changes_the_label_versions_are_compared_by_key(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    file = folder / "everloop.toml"
+    chosen = '[deployment]\nstrategy = "ab"\nlabels = "affected"\nsticky_by = "column:a"\n'
+    file.write_text(file.read_text().replace("[deployment]\n", chosen))
+    with replay(folder, tmp_path / "work") as replayed:
+        promoted = [r for r in replayed.rows(tables.rollout) if r["status"] == "promoted"]
+        assert promoted
+        assert " keys in " in promoted[0]["verdict"]["reason"]
+        told = report(replayed.workspace, promoted[0]["id"])
+        assert told["counted"]["keys"] >= 24
+        assert told["effect"]["interval"][0] > 0

@@ -15,10 +15,10 @@ from everloop.bundles import SigningKey, trusted
 from everloop.data import Schema, infer
 from everloop.inference import Model
 from everloop.journal import Reader, Writer
-from everloop.loop.watch import ScoredRow, Scorer, Watch, WatchState
+from everloop.loop.watch import Scope, ScoredRow, Scorer, Watch, WatchState
 from everloop.training import to_onnx
 from everloop.training.estimators import with_cast
-from everloop.types import Feedback, Plan, Prediction, Variant, new_id
+from everloop.types import Failure, Feedback, Plan, Prediction, Variant, new_id
 
 ROWS = history(days=4)
 
@@ -49,11 +49,11 @@ class Traffic:
     def __init__(self, folder: Path, models: dict[str, Model], schema: Schema) -> None:
         self.writer, self.models, self.schema = Writer(folder), models, schema
 
-    def predict(self, row: int, version: str = "v1") -> str:
+    def predict(self, row: int, version: str = "v1", **route: Any) -> str:
         inputs = {name: [float(ROWS[name].iloc[row])] for name in self.schema.names}
         outputs = self.models[version].predict_lists(inputs)
         id = new_id(1000.0 + row, bytes([row] * 10))
-        payload = Prediction(model="toy", version=version, inputs=inputs, outputs=outputs)
+        payload = Prediction(model="toy", version=version, inputs=inputs, outputs=outputs, **route)
         self.append("prediction", id, 1000.0 + row, payload)
         return id
 
@@ -107,6 +107,40 @@ def test_a_candidate_is_scored_from_its_start_on(
         traffic.label(traffic.predict(row), 1.0)
     watch.read(plan(since=1002.0), models, scorer)
     assert [set(r.losses) for r in watch.release(scorer)] == [{"v1"}, {"v1"}, {"v1", "v2"}, {"v1", "v2"}]
+
+
+def test_where_the_answer_changes_the_label_only_the_version_that_answered_is_scored(
+    tmp_path: Path, traffic: Traffic, models: dict[str, Model], schema: Schema
+) -> None:
+    scorer = Scorer(schema)
+    watch = Watch(Reader(tmp_path / "journal"), 0.5, WatchState(), scope=Scope(slices=("hour",), pairs=False))
+    for row, version in enumerate(["v1", "v2"]):
+        traffic.label(traffic.predict(row, version, why="key", key=f"key-{row}"), 1.0)
+    watch.read(plan(), models, scorer)
+    scored = watch.release(scorer)
+    watch.close()
+    assert [set(r.losses) for r in scored] == [{"v1"}, {"v2"}]
+    assert [(r.key, r.values) for r in scored] == [("key-0", {"hour": "0"}), ("key-1", {"hour": "2"})]
+    assert watch.state.compared.rows == 0
+
+
+def test_drawn_answers_and_failures_are_counted_for_the_rollout_under_way(
+    watch: Watch, traffic: Traffic, models: dict[str, Model], schema: Schema
+) -> None:
+    scorer = Scorer(schema)
+    traffic.predict(0, "v1", why="override")
+    for row in range(1, 5):
+        flags = {"schema": {"a": [0]}} if row == 3 else {}
+        traffic.predict(row, "v2" if row == 4 else "v1", propensity=0.1 if row == 4 else 0.9, flags=flags)
+    for number, version in enumerate(["v1", "v2", "v2", "v9"]):
+        traffic.append("failure", f"f-{number % 3}", 1010.0, Failure("toy", version, 500, propensity=0.1))
+    traffic.append("failure", "early", 900.0, Failure("toy", "v2", 500, propensity=0.1))
+    watch.read(plan(since=1000.0), models, scorer)
+    seen = watch.exposure("v2", 1000.0)
+    assert (seen.champion_requests, seen.candidate_requests) == (3, 1)
+    assert (seen.champion_flagged, seen.candidate_flagged) == (1, 0)
+    assert (seen.failures.champion, seen.failures.candidate) == (1, 2)
+    assert watch.exposure("v2", 2000.0).champion_requests == 0  # another rollout of the same version
 
 
 @pytest.mark.parametrize("wrong", ["many", True])

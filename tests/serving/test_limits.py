@@ -16,6 +16,7 @@ from everloop.serving.metrics import Metrics
 from everloop.serving.models import ModelLoader
 from everloop.serving.plane import Context, Plane
 from everloop.serving.protocol import FeedbackItem, InferRequest, decode_infer, encode
+from everloop.types import Failure
 
 CONTEXT = Context("rides", lambda _: None)
 
@@ -64,11 +65,14 @@ async def test_what_takes_too_long_is_given_up_and_not_journalled(site: Site, as
             await plane.infer(request(300, **asked), CONTEXT)
         go_on.set()
         assert caught.value.http_status == 504
-        ticks = iter([0.0, 31.0])
+        ticks = iter([0.0, 31.0, 31.0])
         plane._timer = lambda: next(ticks)
         with pytest.raises(RequestError, match="longer than"):
             await plane.infer(request(1), CONTEXT)
     assert not site.records("prediction")
+    failed = [record.read(Failure) for record in site.records("failure")]
+    assert [(f.version, f.status, f.why, f.propensity) for f in failed] == [("v1", 504, "only", 1.0)] * 2
+    assert failed[1].latency_us == 31_000_000
 
 
 def test_a_caller_may_only_shorten_the_limit() -> None:

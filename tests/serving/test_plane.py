@@ -13,7 +13,7 @@ from everloop.serving.metrics import Metrics
 from everloop.serving.models import ModelLoader
 from everloop.serving.plane import Context, Plane
 from everloop.serving.protocol import FeedbackItem, InferRequest, InferResponse, TensorMetadata
-from everloop.types import Feedback, Plan, Prediction, Variant
+from everloop.types import Failure, Feedback, Plan, Prediction, Variant
 
 NO_HEADERS: dict[str, str] = {}
 ID = "018f2c3a-0000-7000-8000-00000000000a"
@@ -67,6 +67,9 @@ async def test_the_plan_decides_who_answers(plane: Plane, site: Site) -> None:
     assert {p.propensity for p in predictions if p.version == "v2"} == {0.3}
     assert {p.outputs["prediction"][0] for p in predictions if p.version == "v2"} == {1001.75}
     assert [p.why for p in predictions[:2]] == ["early", "key"]
+    assert predictions[0].key == ""
+    assert len({p.key for p in predictions[1:]}) == 40
+    assert all(len(p.key) == 16 and "anna" not in p.key for p in predictions[1:])
 
 
 @pytest.mark.asyncio
@@ -137,6 +140,28 @@ async def test_metadata_and_readiness(plane: Plane) -> None:
         plane.ready("ride")
     await plane.take(Plan(2, "shop", (Variant("s1", "bundles/s1", "champion", 1.0),)))
     assert [t.shape for t in plane.metadata("shop").outputs] == [[-1], [-1, 2]]
+
+
+@pytest.mark.asyncio
+async def test_a_version_that_fails_is_in_the_journal_and_a_wrong_request_is_not(plane: Plane, site: Site) -> None:
+    await plane.take(rides_plan(2, 0.3, sticky_by="header:x-user"))
+    assert plane._serving
+    broken: Any = plane._serving.models["v2"]._model
+
+    def fail(_: Any) -> Any:
+        raise RuntimeError("the graph broke")
+
+    broken.predict_scored = fail
+    users = [str(user) for user in range(30)]
+    answers = await asyncio.gather(*(ask(plane, headers={"x-user": u}) for u in users), return_exceptions=True)
+    with pytest.raises(RequestError):
+        await ask(plane, version="v2", inputs=[])
+    failed = [r.read(Failure) for r in site.records("failure")]
+    assert len(failed) == sum(isinstance(a, RuntimeError) for a in answers) > 3
+    assert {(f.version, f.variant, f.status, f.propensity, f.why) for f in failed} == {
+        ("v2", "candidate", 500, 0.3, "key")
+    }
+    assert len({f.key for f in failed}) == len(failed)
 
 
 class FullDisk:

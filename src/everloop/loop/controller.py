@@ -16,6 +16,7 @@ from everloop.evaluation import losses
 from everloop.inference import Model
 from everloop.loop.calibrating import Calibration, Reference, follow, reference_of, rules_of
 from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, conclude
+from everloop.loop.judging import check_strategy, judge, labelled
 from everloop.loop.pipeline_versions import code_of
 from everloop.loop.plans import current_plan, next_generation, publish, set_levels
 from everloop.loop.records import (
@@ -32,7 +33,7 @@ from everloop.loop.succession import check_promotable, check_waiting, previous_c
 from everloop.loop.watch import ScoredRow, Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
 from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
-from everloop.rollouts import Answered, Pair, RolloutRules, RolloutState, advance, begin
+from everloop.rollouts import RolloutRules, RolloutState, begin
 from everloop.rollouts import end as end_rollout
 from everloop.settings import changed
 from everloop.store import Connection
@@ -182,7 +183,7 @@ class Controller:
     def _evaluate(self, now: float, plan: Plan, models: dict[str, Model]) -> None:
         rows = self._watch.release(self.scorer)
         champion = plan.champion.version
-        self.drift.update(_labelled(row, champion) for row in rows if champion in row.losses)
+        self.drift.update(labelled(row, champion) for row in rows if champion in row.losses)
         with self._workspace.store.begin() as connection:
             if self.state.rollout:
                 self._judge(connection, self.state.rollout, rows, now)
@@ -200,9 +201,7 @@ class Controller:
     def _judge(self, connection: Connection, rollout: RolloutState, rows: list[ScoredRow], now: float) -> None:
         """Advance the rollout under way by the new pairs, and act on its verdict."""
         share = rollout.share
-        paired = [r for r in rows if rollout.champion in r.losses and rollout.candidate in r.losses]
-        self.state.candidate_rows += [_labelled(r, rollout.candidate) for r in paired if r.time >= rollout.started]
-        advance(rollout, _observed(rollout, paired), self._watch.watermark, now, self._rules)
+        self.state.candidate_rows += judge(rollout, rows, self._watch, now, self._rules, self.scorer.schema.task)
         record_rollout(connection, rollout, now, id=self.state.rollout_id)
         if rollout.active:
             if rollout.share != share:
@@ -247,7 +246,7 @@ class Controller:
         champion = registry.alias(connection, self._workspace.name, "champion")
         rollout = self.state.rollout
         serving = [v for v in (champion, rollout.candidate if rollout else None) if v]
-        fresh = {v: [_labelled(row, v) for row in rows if v in row.losses] for v in serving}
+        fresh = {v: [labelled(row, v) for row in rows if v in row.losses] for v in serving}
         until = self._watch.watermark or max((r.time for v in serving for r in self._known(v)), default=0.0)
         if follow(self.state.calibration, self.rules, fresh, until):
             set_levels(connection, self.state.calibration.levels)
@@ -353,7 +352,7 @@ class Controller:
         (check_waiting if event.type == APPROVE else check_promotable)(row, champion)
         rules = self._rules
         if strategy := event.data.get("strategy"):
-            rules = msgspec.structs.replace(rules, strategy=str(strategy))
+            rules = check_strategy(msgspec.structs.replace(rules, strategy=str(strategy)))
         response: Literal["approve", "deploy"] = "approve" if event.type == APPROVE else "deploy"
         decision = record_decision(
             connection, Decision(now, response, reason, (event.id,), {"version": row["id"]}), status="done"
@@ -494,20 +493,3 @@ class Controller:
             self.state.drift = self._drift.state
         self.state.watch = self._watch.state
         save_state(connection, "controller", self.state)
-
-
-def _observed(rollout: RolloutState, rows: list[ScoredRow]) -> list[Pair] | list[Answered]:
-    """Return what a rollout is judged on: pairs, or, where answers were drawn, each by the version that gave it."""
-    if not rollout.randomised:
-        return [Pair(r.time, r.losses[rollout.champion], r.losses[rollout.candidate]) for r in rows]
-    return [
-        Answered(
-            r.time, r.version == rollout.candidate, r.losses[r.version], r.propensity, r.why == "weight" and r.first
-        )
-        for r in rows
-        if r.why in ("weight", "key")
-    ]
-
-
-def _labelled(row: ScoredRow, version: str) -> LabelledRow:
-    return LabelledRow(row.time, row.truth, row.answers[version], row.losses[version])

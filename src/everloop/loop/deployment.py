@@ -7,10 +7,10 @@ from typing import Any
 from everloop.loop.controller import ControllerState
 from everloop.loop.plans import current_plan
 from everloop.loop.records import load_state
-from everloop.loop.watch import Compared
+from everloop.loop.watch import Compared, label_coverage
 from everloop.loop.wiring import rollout_rules
 from everloop.loop.workspace import Workspace
-from everloop.rollouts import compare, told
+from everloop.rollouts import compare, judged_safe, told
 from everloop.types import Plan, show_time
 
 __all__ = ["deployment"]
@@ -49,6 +49,8 @@ def _rollout(workspace: Workspace, state: ControllerState, plan: Plan) -> dict[s
         "since": show_time(rollout.started),
         "until": show_time(rollout.started + rules.max_days * 86400),
         **told(rollout, test),
+        "label_coverage": label_coverage(state.watch),
+        "checks": {part.check: part.reason for part in judged_safe(rollout, rules).leaves},
         "labels_needed": rules.minimum_labels,
         "blocks_needed": rules.minimum_blocks,
         "answers_compared": _differences(state.watch.compared, plan.candidate.version),

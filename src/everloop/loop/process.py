@@ -46,7 +46,9 @@ def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
     try:
         with lease(workspace.path(workspace.settings.storage.lease)):
             with contextlib.closing(executor_of(workspace)) as executor:
-                controller = build_controller(workspace, training_time=ready, report=report, executor=executor)
+                controller = build_controller(
+                    workspace, training_time=ready, report=report, executor=executor, wall=clock == "wall"
+                )
                 with contextlib.closing(controller):
                     run_controller(workspace, controller, clock, stop)
     finally:

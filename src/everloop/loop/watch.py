@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -16,9 +16,10 @@ from everloop.evaluation import losses
 from everloop.inference import Model
 from everloop.journal import Position, Reader, Record
 from everloop.monitoring import Joined, JoinState, LabelJoin, data_drift
-from everloop.types import Feedback, Plan, Prediction, Signal
+from everloop.rollouts import Exposure
+from everloop.types import Failure, Feedback, Plan, Prediction, Signal
 
-__all__ = ["Compared", "ScoredRow", "Scorer", "Watch", "WatchState"]
+__all__ = ["Compared", "Scope", "ScoredRow", "Scorer", "Watch", "WatchState", "label_coverage"]
 
 
 class ScoredRow(msgspec.Struct, frozen=True):
@@ -35,6 +36,31 @@ class ScoredRow(msgspec.Struct, frozen=True):
     propensity: float = 1.0
     why: str = "only"
     first: bool = True
+    key: str = ""
+    values: dict[str, str] = {}
+    """Of the columns in the watch's `Scope`, as text."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What rollouts look at besides losses: columns of slices (`auto`: all categorical ones) and sensitive ones.
+
+    Without `pairs` no version is asked what it would have answered: the answer changes the label.
+    """
+
+    slices: tuple[str, ...] | Literal["auto"] = "auto"
+    sensitive: tuple[str, ...] = ()
+    pairs: bool = True
+
+    def columns(self, model: Model) -> list[str]:
+        """Return the names of the columns to be kept of each row."""
+        return [
+            c.name
+            for c in model.manifest.inputs
+            if c.name in self.sensitive
+            or (
+                c.kind == "categorical" and c.categories is not None if self.slices == "auto" else c.name in self.slices
+            )
+        ]
 
 
 class Scorer:
@@ -103,13 +129,21 @@ class WatchState(msgspec.Struct):
     traffic: dict[str, int] = {}
     unusable: int = 0
     compared: Compared = msgspec.field(default_factory=Compared)
+    exposure: Exposure = msgspec.field(default_factory=Exposure)
 
 
 class Watch:
     """A journal reader whose offset the controller stores, in the same transaction as its decisions."""
 
-    def __init__(self, reader: Reader, coverage: float, state: WatchState, keep_inputs: int = 500) -> None:
-        self._state, self._reader = state, reader
+    def __init__(
+        self,
+        reader: Reader,
+        coverage: float,
+        state: WatchState,
+        keep_inputs: int = 500,
+        scope: Scope = Scope(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self._state, self._reader, self._scope = state, reader, scope
         self._join = LabelJoin(coverage, state.join)
         self._inputs: deque[tuple[float, dict[str, Any]]] = deque(state.inputs, maxlen=keep_inputs)
         self._reference: dict[str, dict[str, NDArray[Any]]] = {}
@@ -123,6 +157,8 @@ class Watch:
                     self._predicted(record, plan, models, scorer)
                 elif record.kind == "feedback":
                     self._labelled(record.read(Feedback), scorer)
+                elif record.kind == "failure":
+                    self._failed(record, plan)
         self._state.position = self._reader.position
 
     def release(self, scorer: Scorer) -> list[ScoredRow]:
@@ -136,6 +172,13 @@ class Watch:
             for i, loss in zip(rows, scorer.losses([joined[i].value for i in rows], answers, levels), strict=True):
                 found[i][version] = float(loss)
         return [_scored(row, losses) for row, losses in zip(joined, found, strict=True)]
+
+    def exposure(self, candidate: str, since: float) -> Exposure:
+        """Return what the drawn answers of a rollout have shown so far."""
+        found = self._state.exposure
+        if (found.candidate, found.since) != (candidate, since):
+            found = self._state.exposure = Exposure(candidate, since)
+        return found
 
     def data_drift(self, model: Model, now: float) -> list[Signal]:
         """Return how far the newest inputs lie from the rows that the model was judged on."""
@@ -179,26 +222,50 @@ class Watch:
         levels[prediction.version] = list(prediction.level)
         for version, model in models.items():
             early = plan.candidate and version == plan.candidate.version and record.time < plan.since
-            if version != prediction.version and not early:
+            if version != prediction.version and not early and self._scope.pairs:
                 answers[version] = scorer.answers(model.predict_lists(prediction.inputs))
         levels = {version: level for version, level in levels.items() if level and version in answers}
-        if plan.candidate and plan.candidate.version in answers:
+        if plan.candidate and {plan.champion.version, plan.candidate.version} <= set(answers):
             served = [
                 scorer.served(answers[v], [levels.get(v, [])] * len(answers[v])).tolist()
                 for v in (plan.champion.version, plan.candidate.version)
             ]
             self._compare(served[0], plan.candidate.version, served[1])
+        taking_part = plan.candidate is not None and record.time >= plan.since
+        columns = self._scope.columns(models[plan.champion.version]) if taking_part else []
         for row in range(len(answers[prediction.version])):
-            payload = {
+            payload: dict[str, Any] = {
                 "version": prediction.version,
                 "answers": {v: found[row] for v, found in answers.items()},
                 "route": [prediction.propensity, prediction.why, row == 0],
             }
             if levels:
                 payload["levels"] = levels
+            if taking_part:
+                payload["key"] = prediction.key
+                payload["values"] = {c: _text(prediction.inputs[c][row]) for c in columns}
             if self._join.predicted((record.id, row), record.time, payload):
+                if taking_part and row == 0:
+                    self._answered(record.id, prediction, plan)
                 self._inputs.append((record.time, {name: values[row] for name, values in prediction.inputs.items()}))
                 self._state.traffic[prediction.version] = self._state.traffic.get(prediction.version, 0) + 1
+
+    def _answered(self, id: str, prediction: Prediction, plan: Plan) -> None:
+        """Count one request that a draw gave to either version."""
+        if plan.candidate and (drawn := _draw(prediction, plan)):
+            candidate, share = drawn
+            self.exposure(plan.candidate.version, plan.since).answered(
+                candidate,
+                share,
+                prediction.key or id,
+                seconds=prediction.latency_us * 1e-6,
+                flagged=bool(prediction.flags),
+            )
+
+    def _failed(self, record: Record, plan: Plan) -> None:
+        failure = record.read(Failure)
+        if plan.candidate and record.time >= plan.since and (drawn := _draw(failure, plan)):
+            self.exposure(plan.candidate.version, plan.since).failed(*drawn, failure.key or record.id)
 
     def _compare(self, champion: list[list[float]], version: str, candidate: list[list[float]]) -> None:
         if self._state.compared.candidate != version:
@@ -214,10 +281,39 @@ class Watch:
         self._join.labelled((feedback.prediction, feedback.row), truth, feedback.time)
 
 
+def label_coverage(state: WatchState) -> float:
+    """Return the share of the rows that the watermark passed which had their label."""
+    return LabelJoin(0.0, state.join).label_coverage
+
+
+def _draw(one: Prediction | Failure, plan: Plan) -> tuple[bool, float] | None:
+    """Return whether a draw gave a request to the candidate, and its share; None where nothing was drawn."""
+    known = plan.candidate is not None and one.version in (plan.champion.version, plan.candidate.version)
+    if one.why not in ("weight", "key") or not known:
+        return None
+    candidate = one.version != plan.champion.version
+    return candidate, one.propensity if candidate else 1 - one.propensity
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _place(answer: list[float]) -> int:
     return answer.index(max(answer))
 
 
 def _scored(row: Joined, losses: dict[str, float]) -> ScoredRow:
-    route = row.payload.get("route", (1.0, "only", True))
-    return ScoredRow(row.time, row.value, row.payload["version"], row.payload["answers"], losses, *route)
+    propensity, why, first = row.payload.get("route", (1.0, "only", True))
+    return ScoredRow(
+        row.time,
+        row.value,
+        row.payload["version"],
+        row.payload["answers"],
+        losses,
+        propensity,
+        why,
+        first,
+        row.payload.get("key", ""),
+        row.payload.get("values", {}),
+    )

@@ -10,7 +10,7 @@ from everloop.journal import Reader
 from everloop.loop.controller import Controller
 from everloop.loop.developing import developer
 from everloop.loop.schemas import schema_of
-from everloop.loop.watch import Scorer, Watch, WatchState
+from everloop.loop.watch import Scope, Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
 from everloop.pipelines import LocalExecutor, Progress
 from everloop.pipelines.executors import Executor
@@ -29,8 +29,12 @@ def build_controller(
     training_time: Callable[[float], float],
     report: Report,
     executor: Executor | None = None,
+    wall: bool = False,
 ) -> Controller:
-    """Return the controller of a project; without an `executor` its steps run in this process."""
+    """Return the controller of a project; without an `executor` its steps run in this process.
+
+    Latencies are judged only under the `wall` clock: those of a replay say nothing of a version.
+    """
     settings = workspace.settings
     build_gate(settings.gates)  # a wrong gate is told now, not after the first training
     return Controller(
@@ -38,7 +42,7 @@ def build_controller(
         lambda state: _watch(workspace, state),
         developer(workspace, report, executor or LocalExecutor(workspace.artifacts)),
         condition(settings),
-        rollout_rules(settings),
+        rollout_rules(settings, wall=wall),
         lambda: Scorer(schema_of(workspace)),
         block=seconds(settings.monitoring.block),
         interval=seconds(settings.monitoring.interval),
@@ -57,7 +61,7 @@ def condition(settings: Settings) -> Check[TriggerState] | None:
     return signals & no_rollout() & cooldown(seconds(drift.cooldown)) & budget(drift.budget, seconds(drift.period))
 
 
-def rollout_rules(settings: Settings) -> RolloutRules:
+def rollout_rules(settings: Settings, *, wall: bool = True) -> RolloutRules:
     """Return the rules of rollouts."""
     deployment = settings.deployment
     return RolloutRules(
@@ -68,9 +72,16 @@ def rollout_rules(settings: Settings) -> RolloutRules:
         minimum_labels=deployment.minimum_labels,
         max_days=deployment.max_days,
         block=seconds(settings.monitoring.block),
+        by_key=deployment.sticky_by is not None,
+        affected=deployment.labels == "affected",
+        max_latency_ratio=deployment.max_latency_ratio if wall else None,
+        max_disparity_increase=deployment.max_disparity_increase,
+        sensitive=deployment.sensitive,
+        slices=deployment.slices,
     )
 
 
 def _watch(workspace: Workspace, state: WatchState) -> Watch:
-    coverage = workspace.settings.deployment.minimum_coverage
-    return Watch(Reader(workspace.journal), coverage, state)
+    deployment = workspace.settings.deployment
+    scope = Scope(deployment.slices, deployment.sensitive, deployment.labels == "independent")
+    return Watch(Reader(workspace.journal), deployment.minimum_coverage, state, scope=scope)

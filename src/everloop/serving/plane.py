@@ -6,6 +6,7 @@ It knows no transport: HTTP is one thin layer over it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from everloop.errors import JournalError, NotFoundError, RequestError, SystemError_
+from everloop.errors import EverloopError, JournalError, NotFoundError, RequestError, SystemError_
 from everloop.inference.guards import RefusedError
 from everloop.serving.clock import Clock
 from everloop.serving.explain import Explainer
@@ -31,8 +32,8 @@ from everloop.serving.protocol import (
     tensor_metadata,
 )
 from everloop.serving.router import Route, Router
-from everloop.serving.sticky import StickyKey
-from everloop.types import Feedback, Plan, Prediction, new_id
+from everloop.serving.sticky import StickyKey, digest_of
+from everloop.types import Failure, Feedback, Plan, Prediction, new_id
 
 __all__ = ["VERSION_HEADER", "Context", "Journal", "Plane"]
 
@@ -110,12 +111,15 @@ class Plane:
             counters = serving.metrics[route.version]
             try:
                 answer = await model.answer(request.inputs, seconds, serving.levels[route.version])
+                latency = self._timer() - started
+                if latency > seconds:
+                    raise too_late(seconds)
             except RefusedError as refused:
                 counters.guard(refused.guard, "rejected")
                 raise
-            latency = self._timer() - started
-            if latency > seconds:
-                raise too_late(seconds)
+            except Exception as error:
+                await self._failed(serving, route, id, moment, error, self._timer() - started)
+                raise
             await self._append("prediction", id, moment, _encode(_prediction(serving, route, answer, latency)))
             if answer.flags or answer.unknown:
                 for guard in {*answer.flags, *(("schema",) if answer.unknown else ())}:
@@ -227,7 +231,30 @@ class Plane:
         override = context.version or context.header(VERSION_HEADER)
         if override is not None:
             return serving.router.route(None, id, moment, override)
-        return serving.router.route(serving.sticky.of(request.inputs, context.header), id, moment)
+        key = serving.sticky.of(request.inputs, context.header)
+        route = serving.router.route(key, id, moment)
+        return route._replace(key=digest_of(serving.plan.model, key)) if key and route.why == "key" else route
+
+    async def _failed(
+        self, serving: _Serving, route: Route, id: str, moment: float, error: Exception, latency: float
+    ) -> None:
+        """Journal that a version failed, so that a rollout is judged by it; what the caller did wrong is no failure."""
+        status = error.http_status if isinstance(error, EverloopError) else 500
+        if status < 500:
+            return
+        failure = Failure(
+            model=serving.plan.model,
+            version=route.version,
+            status=status,
+            variant=route.variant,
+            propensity=route.propensity,
+            why=route.why,
+            generation=serving.plan.generation,
+            latency_us=int(latency * 1e6),
+            key=route.key,
+        )
+        with contextlib.suppress(JournalError):  # the caller gets the first error
+            await self._append("failure", id, moment, _encode(failure))
 
     def _label(self, item: FeedbackItem) -> Feedback:
         if not _is_uuid(item.prediction):
@@ -269,6 +296,7 @@ def _prediction(serving: _Serving, route: Route, answer: Answer, latency: float)
         flags={"unknown_categories": answer.unknown, **answer.flags} if answer.unknown else answer.flags,
         level=() if level is None else tuple(level.tolist()),
         raw=answer.raw,
+        key=route.key,
     )
 
 

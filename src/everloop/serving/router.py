@@ -16,13 +16,14 @@ class Route(NamedTuple):
 
     `why`: `only` (nobody else takes a share), `early` (before the plan's `since`), `key` (sticky), `weight` (without
     a key, by the prediction's id), `override` (the caller named the version: chosen with certainty, so it is no
-    randomised evidence).
+    randomised evidence). `key` is the digest of the key that was drawn by.
     """
 
     version: str
     variant: str
     propensity: float
     why: str
+    key: str = ""
 
 
 class Router:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
 from everloop.serving.protocol import Tensor
 
-__all__ = ["StickyKey"]
+__all__ = ["StickyKey", "digest_of"]
+
+
+def digest_of(model: str, key: str) -> str:
+    """Return what the journal keeps of a key: it tells keys of one model apart, and does not say what they are."""
+    return sha256(f"{model}\0{key}".encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 class StickyKey:

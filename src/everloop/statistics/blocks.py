@@ -49,6 +49,12 @@ class BlockMeans(msgspec.Struct):
         differences = mine[:both] - theirs[:both]
         return differences[np.isfinite(differences)]
 
+    def by_block(self, until: float, rows: int = 1) -> NDArray[np.float64]:
+        """Return the mean of each complete block, NaN where it holds fewer than `rows` values."""
+        means = self._means(until)
+        means[np.asarray(self.counts[: len(means)]) < rows] = np.nan
+        return means
+
     def mean(self) -> float | None:
         """Return the mean of all values, None while there is none."""
         return sum(self.sums) / sum(self.weights) if any(self.counts) else None
