@@ -77,9 +77,7 @@ class Running:
 
     def __init__(self, project: Path) -> None:
         self.workspace: Workspace = open_workspace(project)
-        self.controller: Controller = build_controller(
-            self.workspace, training_time=lambda t: t, report=lambda _: None
-        )
+        self.controller: Controller = build_controller(self.workspace, training_time=lambda t: t, report=lambda _: None)
         self.sensors = Sensors(self.workspace)
 
     def step(self, now: float) -> None:

@@ -31,6 +31,7 @@ from everloop.cli import (
     show,
     status,
     track,
+    triggers,
     up,
 )
 from everloop.errors import EverloopError
@@ -73,6 +74,7 @@ app.add_typer(audit.audit)
 app.add_typer(deployment.deployment)
 app.add_typer(pipeline.pipeline)
 app.add_typer(image.image)
+app.add_typer(triggers.triggers)
 
 
 def main() -> None:

@@ -35,7 +35,10 @@ from everloop.triggers import (
 )
 from everloop.types import Decision, Event, Signal, as_json, new_id
 
-__all__ = ["Answer", "Triggering", "look_at", "push_looked_at"]
+__all__ = ["Answer", "Triggering"]
+
+RETRY = 60.0
+PATIENCE = 86_400.0  # after which a commit that cannot be seen is not waited for any more
 
 
 class Answer(msgspec.Struct):
@@ -60,14 +63,20 @@ class Triggering:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._rules: list[Rule] = rules_of(workspace.settings.triggers)
+        self._looked: dict[str, tuple[float, str | None, Looked]] = {}
 
-    def answer(
-        self, known: TriggerState, labels: int, evaluated: float | None, events: Sequence[Event] | None = None
-    ) -> Answer | None:
-        """Return what is to be stored now, None where nothing is new; `events` stand for those that wait.
+    def answer(self, known: TriggerState, labels: int, evaluated: float | None) -> Answer | None:
+        """Return what is to be stored now, None where nothing is new; to be asked outside of any transaction.
 
-        `known` holds the retrainings and the rollout. Git is asked about pushes here, outside of any transaction.
+        `known` holds the retrainings and the rollout; `labels` is how many there are, `evaluated` when signals were.
         """
+        answer = self.weigh(known, labels, evaluated)
+        return answer if self._is_new(answer) else None
+
+    def weigh(
+        self, known: TriggerState, labels: int, evaluated: float | None, events: Sequence[Event] | None = None
+    ) -> Answer:
+        """Return the answer to all that waits, new or not; to `events` instead, for which nothing is fetched."""
         settings = self._workspace.settings
         with self._workspace.store.read() as connection:
             before: Book = load_state(connection, "triggers", Book)
@@ -77,7 +86,10 @@ class Triggering:
         book = msgspec.convert(msgspec.to_builtins(before), Book)
         _count(book, labels, known.retrainings)
         rearm(settings.triggers, signals, book)
-        found = sort_events(waiting, self._look(waiting, book), settings, book, self._prefix(waiting))
+        fetch, ids = events is None, {event.id for event in waiting}
+        self._looked = {id: found for id, found in self._looked.items() if id in ids}
+        looked = {e.id: self._look(e, book, known.time, fetch) for e in waiting if e.type == PUSH}
+        found = sort_events(waiting, looked, settings, book, self._prefix(waiting))
         seen = see_signals(settings.triggers, signals, labels, book, known.time)
         state = msgspec.structs.replace(
             known,
@@ -86,8 +98,7 @@ class Triggering:
             last=book.last,
             spent=tuple(book.spent),
         )
-        answer = Answer(known.time, found, decide(self._rules, state), state.occurrences, book, before)
-        return answer if self._is_new(answer) else None
+        return Answer(known.time, found, decide(self._rules, state), state.occurrences, book, before)
 
     def record(self, connection: Connection, answer: Answer) -> tuple[str, ...]:
         """Store an answer; returns the triggers behind the retraining that it starts, if it does."""
@@ -105,9 +116,17 @@ class Triggering:
         save_state(connection, "triggers", book)
         return acted
 
-    def _look(self, waiting: Sequence[Event], book: Book) -> dict[str, Looked]:
-        pushes = [event for event in waiting if event.type == PUSH]
-        return {event.id: push_looked_at(self._workspace, event, book) for event in pushes}
+    def _look(self, event: Event, book: Book, now: float, fetch: bool) -> Looked:
+        """Ask git about a push: once for each answer given on its branch, and each minute while it cannot be seen."""
+        answered = book.commits.get(str(event.data.get("branch", "")))
+        tried, before, looked = self._looked.get(event.id, (float("-inf"), None, Looked()))
+        if before == answered and (now - tried < RETRY or (tried > float("-inf") and not looked.missing)):
+            return looked
+        looked = _look_at_push(self._workspace, event, book, fetch)
+        if looked.missing and now - event.time > PATIENCE:
+            looked = msgspec.structs.replace(looked, given_up=True)
+        self._looked[event.id] = (now, answered, looked)
+        return looked
 
     def _prefix(self, waiting: Sequence[Event]) -> str:
         pushed = any(event.type == PUSH for event in waiting)
@@ -128,8 +147,8 @@ class Triggering:
         return any(held.get(r.rule.name, ("",))[0] != _key(answer, r) for r in answer.rulings)
 
 
-def push_looked_at(workspace: Workspace, event: Event, book: Book) -> Looked:
-    """Return what git knows of a push; what is not here yet is fetched."""
+def _look_at_push(workspace: Workspace, event: Event, book: Book, fetch: bool) -> Looked:
+    """Return what git knows of a push; with `fetch`, what is not here yet is brought."""
     folder, branch, commit = workspace.folder, str(event.data.get("branch", "")), str(event.data.get("commit", ""))
     watched = [t for n in ("code", "repository_data") if isinstance(t := workspace.settings.triggers.of(n), Pushes)]
     remote = next((t.remote for t in watched if t.branch == branch), None)
@@ -138,16 +157,16 @@ def push_looked_at(workspace: Workspace, event: Event, book: Book) -> Looked:
     try:
         if not git.is_repository(folder):
             return Looked(missing=f"{folder} is not under git")
-        if not git.has(folder, commit):
+        if fetch and not git.has(folder, commit):
             git.fetch(folder, remote, branch)
         if not git.has(folder, commit):
             return Looked(missing=f"commit {commit[:10]} is not in the repository")
-        return look_at(workspace, commit, str(event.data.get("before", "")), book.commits.get(branch))
+        return _compare(workspace, commit, str(event.data.get("before", "")), book.commits.get(branch))
     except EverloopError as error:
         return Looked(missing=str(error))
 
 
-def look_at(workspace: Workspace, commit: str, before: str, answered: str | None) -> Looked:
+def _compare(workspace: Workspace, commit: str, before: str, answered: str | None) -> Looked:
     """Compare a commit with the one of its branch that was answered last, else with the one before the push.
 
     A push that goes on from what was answered is news, also where it goes back (a branch that was reset).

@@ -23,13 +23,14 @@ class Looked(msgspec.Struct, frozen=True):
     """What git says of a push: the files that changed since the last one that was answered, and whose work it is.
 
     `contained`: what was answered holds it already. `own`: the loop made these commits itself. `missing`: why the
-    commit cannot be seen yet.
+    commit cannot be seen yet, or, once `given_up`, at all.
     """
 
     paths: tuple[str, ...] = ()
     contained: bool = False
     own: bool = False
     missing: str = ""
+    given_up: bool = False
 
 
 class Final(msgspec.Struct, frozen=True):
@@ -96,6 +97,8 @@ def _sort_pushes(
             said = "code and repository_data are turned off in [triggers]"
         elif branch not in {t.branch for t in watched.values()}:
             said = f"branch {branch!r} is not watched"
+        elif seen.given_up:
+            said = f"push {name} cannot be seen: {seen.missing}"
         elif seen.missing:
             found.occurrences["push"] = Occurrence(f"push {name} waits: {seen.missing}", event.time, (event.id,))
         elif seen.own:
