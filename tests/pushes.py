@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,9 @@ def more_rows(start: int, days: int = 5) -> pd.DataFrame:
 class Running:
     """A controller and its sensors, stepped by hand."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, prepare: Callable[[Workspace], None] = lambda _: None) -> None:
         self.workspace: Workspace = open_workspace(project)
+        prepare(self.workspace)
         self.controller: Controller = build_controller(self.workspace, training_time=lambda t: t, report=lambda _: None)
         self.sensors = Sensors(self.workspace)
 
