@@ -138,6 +138,7 @@ def test_a_push_that_changes_nothing_is_held_once_and_ends(place: Path, running:
     assert running.last["id"] == held["id"]
 
 
+@pytest.mark.slow
 def test_failing_tests_are_a_failed_decision_and_what_was_deployed_stays(place: Path) -> None:
     toml = (place / "author" / "everloop.toml").read_text().replace("code = { test = false }", "code = true")
     (place / "project" / "everloop.toml").write_text(toml)
@@ -268,12 +269,13 @@ def live(place: Path, trigger: str, death: int) -> tuple[int, dict[str, Any]]:
         stores.append(PointStore(str(workspace.store.url), death if not stores else 0))
         workspace.store = stores[-1]
 
-    times = {"code": (70, 80), "storage": (70, 80), "schedule": (8 * DAY,)}[trigger]
+    times = {"code": [70.0, 80.0], "storage": [70.0, 80.0], "schedule": [8 * DAY]}[trigger]
     while True:
         running = quick(Running(place / "project", mortal))
         try:
-            for seconds in times:
-                running.step(START + seconds)
+            while times:
+                running.step(START + times[0])
+                times.pop(0)
             return stores[0].points, outcome(running)
         except CrashError:
             pass
@@ -281,7 +283,7 @@ def live(place: Path, trigger: str, death: int) -> tuple[int, dict[str, Any]]:
             running.close()
 
 
-@pytest.mark.parametrize("trigger", ["code", "storage", "schedule"])
+@pytest.mark.parametrize("trigger", [pytest.param("code", marks=pytest.mark.slow), "storage", "schedule"])
 def test_a_crash_around_any_transaction_leaves_one_decision_and_one_version(
     base: Path, tmp_path: Path, trigger: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
