@@ -67,7 +67,8 @@ def with_data_versions(place: Path) -> tuple[Path, Path]:
 
 
 def put(url: str, body: bytes) -> None:
-    with urllib.request.urlopen(urllib.request.Request(url, data=body, method="PUT"), timeout=10):
+    request = urllib.request.Request(url, data=body, method="PUT", headers={"Content-Type": "text/csv"})
+    with urllib.request.urlopen(request, timeout=10):
         pass
 
 
@@ -90,6 +91,7 @@ def test_all_four_triggers_in_order(bucket: str, tmp_path: Path) -> None:
         processes = children(project, port, "event", project / ".everloop" / "logs")
         supervisor = stack.enter_context(Supervisor(processes, lambda _name, _code: None))
         client = Client(f"http://127.0.0.1:{port}", "toy", patience=240.0, check=supervisor.check)
+        stack.callback(client.close)
         loop = OverHttp(client, store, supervisor.check)
         loop.advance(START)
         model = (

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.pushes import DAY, START, TRIGGERS, Running, git, more_rows, push, pushed_project
+from tests.pushes import START, TRIGGERS, Running, git, more_rows, push, pushed_project
 
 from everloop import store as tables
 from everloop.checks import Verdict
@@ -99,6 +99,7 @@ def other_model(author: Path) -> str:
     return model.replace("LinearRegression()", "LinearRegression(fit_intercept=False)")
 
 
+@pytest.mark.slow
 def test_code_is_built_and_deployed_then_data_runs_what_is_deployed(place: Path) -> None:
     author, running = place / "author", Running(place / "project")
     commit = push(author, toy__model_py=other_model(author))
@@ -233,6 +234,22 @@ def test_a_trial_says_what_would_happen_and_stores_nothing(place: Path, running:
     assert trial(workspace, event, START)["would"] == "nothing"
 
 
+def test_what_is_no_commit_is_never_asked_of_git(running: Running) -> None:
+    wrong = push_event(branch="main", commit="--output=x", before="--help", time=START, source="hook")
+    unknown = push_event(branch="main", commit="ab" * 20, before="", time=START, source="hook")
+    for event in (wrong, unknown):
+        post(running.workspace.store, event)
+    running.controller.step(START + 1)
+    reasons = [d["reason"] for d in running.rows(tables.decision)][1:]
+    assert reasons == [
+        "push --output=x cannot be seen: '--output=x' is no commit",
+        "push ababababab waits: commit ababababab is not in the repository",
+    ]
+    running.controller.step(START + 90_000)
+    assert running.last["reason"] == "push ababababab cannot be seen: commit ababababab is not in the repository"
+    assert {e["status"] for e in running.rows(tables.event)} == {"done"}
+
+
 def test_the_list_names_each_trigger_with_its_last_decision(place: Path, running: Running) -> None:
     post(running.workspace.store, Event("a", ALERT, "test", START + 1, "Slow"))
     push(place / "author", toy__model_py=other_model(place / "author"))
@@ -269,7 +286,7 @@ def live(place: Path, trigger: str, death: int) -> tuple[int, dict[str, Any]]:
         stores.append(PointStore(str(workspace.store.url), death if not stores else 0))
         workspace.store = stores[-1]
 
-    times = {"code": [70.0, 80.0], "storage": [70.0, 80.0], "schedule": [8 * DAY]}[trigger]
+    times = {"code": [70.0, 80.0], "storage": [70.0, 80.0]}[trigger]
     while True:
         running = quick(Running(place / "project", mortal))
         try:
@@ -283,7 +300,7 @@ def live(place: Path, trigger: str, death: int) -> tuple[int, dict[str, Any]]:
             running.close()
 
 
-@pytest.mark.parametrize("trigger", [pytest.param("code", marks=pytest.mark.slow), "storage", "schedule"])
+@pytest.mark.parametrize("trigger", [pytest.param("code", marks=pytest.mark.slow), "storage"])
 def test_a_crash_around_any_transaction_leaves_one_decision_and_one_version(
     base: Path, tmp_path: Path, trigger: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,6 +113,7 @@ STORAGE = "storage = { url = 's3://bucket/rides' }\n"
             objects("a.csv", url="s3://bucket/walks"),
             "s3://bucket/walks/a.csv lies outside of s3://bucket/rides",
         ),
+        (STORAGE, objects("../b.csv"), "s3://bucket/rides/../b.csv lies outside of s3://bucket/rides"),
         (STORAGE, objects("a.txt"), "s3://bucket/rides/a.txt is not what [data] source takes ('*.csv')"),
         (STORAGE, objects(), "names no object"),
         (STORAGE, objects("old.csv"), "s3://bucket/rides/old.csv was taken already, with this content"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ from everloop.types import Decision, Event, Signal, as_json, new_id
 
 __all__ = ["Answer", "Triggering"]
 
+COMMIT = re.compile(r"[0-9a-f]{7,64}")  # what git is asked about comes from outside
 RETRY = 60.0
 PATIENCE = 86_400.0  # after which a commit that cannot be seen is not waited for any more
 
@@ -154,6 +156,9 @@ def _look_at_push(workspace: Workspace, event: Event, book: Book, fetch: bool) -
     remote = next((t.remote for t in watched if t.branch == branch), None)
     if remote is None:
         return Looked()
+    if not COMMIT.fullmatch(commit):
+        return Looked(missing=f"{commit[:40]!r} is no commit", given_up=True)
+    before = str(event.data.get("before", ""))
     try:
         if not git.is_repository(folder):
             return Looked(missing=f"{folder} is not under git")
@@ -161,7 +166,7 @@ def _look_at_push(workspace: Workspace, event: Event, book: Book, fetch: bool) -
             git.fetch(folder, remote, branch)
         if not git.has(folder, commit):
             return Looked(missing=f"commit {commit[:10]} is not in the repository")
-        return _compare(workspace, commit, str(event.data.get("before", "")), book.commits.get(branch))
+        return _compare(workspace, commit, before if COMMIT.fullmatch(before) else "", book.commits.get(branch))
     except EverloopError as error:
         return Looked(missing=str(error))
 

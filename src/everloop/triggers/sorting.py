@@ -158,7 +158,7 @@ def _sort_objects(waiting: Sequence[Event], settings: Settings, book: Book, foun
         url, fresh, said = str(event.data["url"]).rstrip("/"), dict[str, dict[str, Any]](), "names no object"
         for one in event.data.get("objects", ()):
             full, etag = f"{url}/{one['name']}", str(one.get("etag", "")).strip('"')
-            if not full.startswith(f"{place}/"):
+            if not full.startswith(f"{place}/") or ".." in PurePosixPath(full).parts:
                 said = f"{full} lies outside of {place}"
             elif not fnmatch(PurePosixPath(full).name, pattern):
                 said = f"{full} is not what [data] source takes ({pattern!r})"
