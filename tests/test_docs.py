@@ -87,7 +87,7 @@ def sections(struct: type[msgspec.Struct], name: str) -> dict[str, dict[str, Any
         if inner:
             found |= sections(inner, f"{name}.{field.name}" if name else field.name)
         if inner is None or name:
-            found[name][field.name] = "on" if inner else default
+            found[name][field.name] = ("on" if isinstance(default, Section) else "off") if inner else default
     return found
 
 
@@ -113,7 +113,7 @@ def _shown(value: Any) -> str:
         return "needed"
     if value is None:
         return "none"
-    return value if value == "on" else f"`{json.dumps(value)}`"
+    return value if value in ("on", "off") else f"`{json.dumps(value)}`"
 
 
 def test_links_and_pictures_lead_somewhere() -> None:

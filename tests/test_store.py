@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.databases import new_database, postgresql_server
 
 from everloop import registry
 from everloop import store as tables
@@ -29,28 +27,8 @@ OpenStore = Callable[[], Store]
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
     """A server of our own on a unix socket, as an unprivileged user; gives the URL of its maintenance database."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not binaries:
-        pytest.skip("no PostgreSQL server on this machine: apt-get install postgresql")
-    pytest.importorskip("psycopg", reason="no psycopg here: install everloop[postgresql]")
-    folder = Path(tempfile.mkdtemp(prefix="everloop-postgresql-"))
-    user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    if user:
-        shutil.chown(folder, "postgres")
-    tool = binaries[-1].parent
-
-    def call(*command: str) -> None:
-        done = subprocess.run([*user, *command], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-
-    try:
-        call(str(tool / "initdb"), "-D", str(folder / "data"), "-U", "everloop", "-A", "trust", "-N", "-E", "UTF8")
-        options = f"-F -c listen_addresses='' -c unix_socket_directories='{folder}'"
-        call(str(tool / "pg_ctl"), "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-o", options, "start")
-        yield f"postgresql://everloop@/postgres?host={folder}"
-        call(str(tool / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "-w", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgresql_server() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -58,13 +36,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.db"
-    maintenance = sa.make_url(request.getfixturevalue("postgresql")).set(drivername="postgresql+psycopg")
-    name = f"test_{os.urandom(6).hex()}"
-    engine = sa.create_engine(maintenance, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return maintenance.set(database=name).render_as_string(hide_password=False)
+    return new_database(request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture

@@ -11,19 +11,27 @@ from pathlib import Path
 from everloop.errors import SystemError_
 
 __all__ = [
+    "changed",
     "commit_files",
     "commit_of",
+    "contains",
     "describe",
+    "fetch",
+    "has",
     "is_repository",
     "log",
+    "messages",
     "prefix",
+    "restore",
     "run",
     "snapshot",
     "start",
     "tag_files",
+    "tip",
 ]
 
 TIMEOUT = 60
+NEVER_ASK = {"GIT_TERMINAL_PROMPT": "0"}
 AUTHOR = ("-c", "user.name=everloop", "-c", "user.email=everloop@localhost")
 
 
@@ -84,6 +92,56 @@ def commit_files(folder: Path, paths: Iterable[str], message: str) -> str:
 def commit_of(folder: Path, ref: str) -> str:
     """Return the commit that a branch, tag or commit names."""
     return run(folder, "rev-parse", "--verify", f"{ref}^{{commit}}").strip()
+
+
+def fetch(folder: Path, remote: str, branch: str) -> bool:
+    """Bring a branch's new commits here; False where there is no such remote."""
+    if remote not in run(folder, "remote").split():
+        return False
+    where = f"+refs/heads/{branch}:refs/remotes/{remote}/{branch}"
+    run(folder, "fetch", "--quiet", "--no-tags", remote, where, variables=NEVER_ASK)
+    return True
+
+
+def tip(folder: Path, remote: str, branch: str) -> str | None:
+    """Return the newest commit of a branch: at the remote as fetched last, or here where there is no such remote."""
+    there = remote in run(folder, "remote").split()
+    ref = f"refs/remotes/{remote}/{branch}" if there else f"refs/heads/{branch}"
+    return run(folder, "for-each-ref", "--format=%(objectname)", ref).strip() or None
+
+
+def has(folder: Path, commit: str) -> bool:
+    """Tell whether a commit is known here."""
+    try:
+        return bool(commit_of(folder, commit))
+    except SystemError_:
+        return False
+
+
+def contains(folder: Path, commit: str, inner: str) -> bool:
+    """Tell whether a commit is another one, or was made after it."""
+    if commit == inner:
+        return True
+    return not run(folder, "rev-list", "--max-count=1", inner, f"^{commit}").strip()
+
+
+def changed(folder: Path, before: str | None, commit: str) -> list[str]:
+    """Return the files that differ between two commits, as the repository names them; without `before` all of them."""
+    if before is None:
+        return run(folder, "ls-tree", "-r", "-z", "--full-tree", "--name-only", commit).split("\0")[:-1]
+    return run(folder, "diff", "-z", "--name-only", "--no-renames", before, commit).split("\0")[:-1]
+
+
+def messages(folder: Path, before: str, commit: str) -> list[str]:
+    """Return the messages of the commits that came after `before`."""
+    return [text.strip() for text in run(folder, "log", "-z", "--format=%B", f"{before}..{commit}").split("\0") if text]
+
+
+def restore(folder: Path, commit: str, path: str) -> None:
+    """Make a path, in the tree and in the index, what it is at a commit; what is not there at it is removed."""
+    known = run(folder, "ls-tree", "--name-only", commit, "--", path).strip()
+    if known or run(folder, "ls-files", "--", path).strip():
+        run(folder, "restore", f"--source={commit}", "--staged", "--worktree", "--", path)
 
 
 def snapshot(folder: Path) -> str:

@@ -14,16 +14,24 @@ from everloop.errors import SettingsError, UsageError, close_match
 from everloop.types import Task
 
 __all__ = [
+    "Alerts",
+    "CodePushes",
     "ConceptDrift",
     "Data",
+    "DataDrift",
     "Deployment",
     "Events",
     "Guards",
     "Monitoring",
+    "NewLabels",
+    "Objects",
     "Pipelines",
     "Project",
+    "Pushes",
     "Recalibration",
     "Replay",
+    "Schedule",
+    "Section",
     "Serving",
     "Settings",
     "Storage",
@@ -135,18 +143,113 @@ class ConceptDrift(Section, frozen=True, kw_only=True):
     period: str = "365d"
 
 
+class Pushes(Section, frozen=True, kw_only=True):
+    """`[triggers] repository_data`: data that a push of a branch brings."""
+
+    branch: str = "main"
+    remote: str = "origin"
+    """Where the branch is fetched from; a repository without this remote is looked at as it is."""
+    poll: str = "1m"
+    debounce: str = "0s"
+    cooldown: str = "0s"
+
+
+class CodePushes(Pushes, frozen=True, kw_only=True):
+    """`[triggers] code`: code that a push of a branch changes."""
+
+    test: bool = True
+    """Whether the project's own tests must pass before new code is deployed."""
+
+
+class Objects(Section, frozen=True, kw_only=True):
+    """`[triggers] storage`: new or changed objects in a bucket or a folder."""
+
+    url: str = ""
+    """By default where `[data] source` lies."""
+    poll: str = "1m"
+    debounce: str = "5m"
+    """How long nothing may have changed before it is taken."""
+    cooldown: str = "1h"
+
+
+class Schedule(Section, frozen=True, kw_only=True):
+    """`[triggers] schedule`: a retraining by the clock, `cron` (five fields, UTC) or `every` so long."""
+
+    cron: str = ""
+    every: str = ""
+    cooldown: str = "0s"
+
+
+class DataDrift(Section, frozen=True, kw_only=True):
+    """`[triggers] data_drift`: inputs that moved away from what the model was judged on."""
+
+    cooldown: str = "14d"
+    rearm: float = 0.8
+    """Share of its threshold that each signal must fall below before drift may start another retraining."""
+
+
+class NewLabels(Section, frozen=True, kw_only=True):
+    """`[triggers] new_labels`: so many labels since the last retraining."""
+
+    count: int = 1000
+    cooldown: str = "0s"
+
+
+class Alerts(Section, frozen=True, kw_only=True):
+    """`[triggers] alert`: an alert that a monitoring system sent."""
+
+    cooldown: str = "1d"
+
+
 class Triggers(Section, frozen=True, kw_only=True):
     """`[triggers]`: what starts a retraining."""
 
     concept_drift: ConceptDrift | bool = ConceptDrift()
-    """A table of its settings, `true` for the defaults, `false` for none."""
+    """A table of its settings, `true` for the defaults, `false` for none; so are the others."""
+    code: CodePushes | bool = False
+    repository_data: Pushes | bool = False
+    storage: Objects | bool = False
+    schedule: Schedule | None = None
+    data_drift: DataDrift | bool = False
+    new_labels: NewLabels | bool = False
+    alert: Alerts | bool = False
+    when: str = ""
+    """Triggers that act together only, such as `data_drift & new_labels`; the others act by themselves."""
+    busy: Literal["newest", "queue"] = "newest"
+    """What becomes of events that came during a run: one run for all of them, or one for each."""
+    budget: int = 24
+    """Retrainings at most in any `period`, whatever started them."""
+    period: str = "1d"
+    ignore: tuple[str, ...] = ("*.md", "docs/*", "LICENSE*", ".git*", ".dvc/*", ".dvcignore")
+    """Files of the repository that are neither code nor data."""
 
     @property
     def drift(self) -> ConceptDrift | None:
         """The settings of `concept_drift`; None where it is turned off."""
-        if isinstance(self.concept_drift, bool):
-            return ConceptDrift() if self.concept_drift else None
-        return self.concept_drift
+        found = self.of("concept_drift")
+        return found if isinstance(found, ConceptDrift) else None
+
+    def of(self, name: str) -> Section | None:
+        """Return the settings of a trigger; None where it is turned off."""
+        told = getattr(self, name)
+        return _TRIGGERS[name]() if told is True else told or None
+
+    @property
+    def on(self) -> tuple[str, ...]:
+        """The triggers that are turned on."""
+        return tuple(name for name in _TRIGGERS if self.of(name) is not None)
+
+
+_TRIGGERS: dict[str, type[Section]] = {
+    "code": CodePushes,
+    "repository_data": Pushes,
+    "storage": Objects,
+    "schedule": Schedule,
+    "alert": Alerts,
+    "concept_drift": ConceptDrift,
+    "data_drift": DataDrift,
+    "new_labels": NewLabels,
+}
 
 
 class Monitoring(Section, frozen=True, kw_only=True):
@@ -374,7 +477,6 @@ def _section(annotation: Any) -> type[msgspec.Struct] | None:
 
 
 def _check_values(settings: Settings, text: str, path: str) -> None:
-    drift = settings.triggers.drift
     durations = [
         (["replay", "label_delay"], settings.replay.label_delay),
         (["replay", "training_time"], settings.replay.training_time),
@@ -388,11 +490,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
     ]
     if settings.storage.retention is not None:
         durations.append((["storage", "retention"], settings.storage.retention))
-    if drift:
-        durations += [
-            (["triggers", "concept_drift", "cooldown"], drift.cooldown),
-            (["triggers", "concept_drift", "period"], drift.period),
-        ]
+    durations += _durations_of_triggers(settings.triggers)
     checked = [(keys, value, seconds) for keys, value in durations]
     sizes = [(["serving", "max_body"], settings.serving.max_body), (["events", "max_body"], settings.events.max_body)]
     for keys, value, check in [*checked, *((keys, value, size) for keys, value in sizes)]:
@@ -412,6 +510,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["deployment", "split"], settings.deployment.split, 0.0, 1.0),
         (["deployment", "max_latency_ratio"], settings.deployment.max_latency_ratio, 1.0, 1000.0),
         (["deployment", "max_disparity_increase"], settings.deployment.max_disparity_increase, 0.0, 1000.0),
+        *_ranges_of_triggers(settings.triggers),
         *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
         (["recalibration", "bounds"], settings.recalibration.bounds[0], 0.01, 1.0),
         (["recalibration", "bounds"], settings.recalibration.bounds[1], 1.0, 100.0),
@@ -420,6 +519,23 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         if not low <= number <= high:
             message = f"[{'.'.join(keys)}] {number} lies outside {low} to {high}"
             raise SettingsError(message, path, _line(text, keys))
+
+
+def _ranges_of_triggers(triggers: Triggers) -> list[tuple[list[str], float, float, float]]:
+    found: list[tuple[list[str], float, float, float]] = [(["triggers", "budget"], triggers.budget, 1, 1_000_000)]
+    if isinstance(labels := triggers.of("new_labels"), NewLabels):
+        found.append((["triggers", "new_labels", "count"], labels.count, 1, 1_000_000_000))
+    if isinstance(drift := triggers.of("data_drift"), DataDrift):
+        found.append((["triggers", "data_drift", "rearm"], drift.rearm, 0.0, 1.0))
+    return found
+
+
+def _durations_of_triggers(triggers: Triggers) -> list[tuple[list[str], str]]:
+    found = [(["triggers", "period"], triggers.period)]
+    for name in triggers.on:
+        told = {key: getattr(triggers.of(name), key, "") for key in ("poll", "debounce", "cooldown", "period", "every")}
+        found += [(["triggers", name, key], value) for key, value in told.items() if value]
+    return found
 
 
 def _check_forms(settings: Settings, text: str, path: str) -> None:
@@ -434,6 +550,9 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
     if window not in ("auto", "all") and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?\s*[smhdw]", window):
         message = f"[training.window] {window!r}: write 'auto', 'all', a number of rows or a duration such as '90d'"
         raise SettingsError(message, path, _line(text, ["training", "window"]))
+    if (planned := settings.triggers.schedule) and bool(planned.cron) == bool(planned.every):
+        message = "[triggers.schedule] needs cron = '0 3 * * *' or every = '7d', one of both"
+        raise SettingsError(message, path, _line(text, ["triggers", "schedule"]))
     if sticky is not None and not re.fullmatch(r"(header|column):.+", sticky):
         message = f"[deployment.sticky_by] {sticky!r}: write 'header:NAME' or 'column:NAME'"
         raise SettingsError(message, path, _line(text, ["deployment", "sticky_by"]))

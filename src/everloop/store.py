@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from everloop.errors import StoreError
 
 __all__ = [
+    "ELECTED",
     "Connection",
     "Store",
     "alias",
@@ -38,6 +39,7 @@ __all__ = [
 
 SCHEMA = 1
 WRITER = 0x65766572  # PostgreSQL's advisory lock, one a schema, that a writer holds until its transaction ends
+ELECTED = 0x65766563  # the lock that an elected process holds for as long as its session lives
 WAIT = 30  # seconds that a writer waits for the one before it
 _metadata = sa.MetaData()
 
@@ -257,6 +259,20 @@ class Store:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(f"the store {_safe(self.url)} cannot be read: {_reason(error)}") from error
+
+    @property
+    def elects(self) -> bool:
+        """Whether processes on several machines may share it, and one of them has to be elected."""
+        return self._engine.dialect.name == "postgresql"
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Connection]:
+        """A connection that lives as long as the block, outside of any transaction."""
+        try:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                yield connection
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreError(f"the store {_safe(self.url)} is gone: {_reason(error)}") from error
 
     def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         """Return the rows of a query as dictionaries."""

@@ -34,6 +34,7 @@ from everloop.cli import (
     show,
     status,
     track,
+    triggers,
     up,
 )
 from everloop.errors import EverloopError
@@ -79,6 +80,7 @@ app.add_typer(pipeline.pipeline)
 app.add_typer(image.image)
 app.add_typer(ci.ci)
 app.add_typer(observe.observe)
+app.add_typer(triggers.triggers)
 
 
 def main() -> None:

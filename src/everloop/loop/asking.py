@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from everloop import store
 from everloop.errors import BusyError, CheckError, SystemError_, UsageError
 from everloop.loop.commands import post, result
+from everloop.loop.election import elected, somebody_elected
 from everloop.loop.lease import holder, lease
 from everloop.loop.process import carry_out_asked
 from everloop.loop.runners import executor_of
@@ -62,7 +63,7 @@ def ask(
 def _carry_out_here(workspace: Workspace, report: Callable[[Progress], None]) -> bool:
     """Be the controller for as long as it takes to do what was asked; False where another one came first."""
     try:
-        with lease(workspace.path(workspace.settings.storage.lease)):
+        with elected(workspace.store), lease(workspace.path(workspace.settings.storage.lease)):
             with contextlib.closing(executor_of(workspace)) as executor:
                 controller = build_controller(
                     workspace, training_time=lambda _: time.time(), report=report, executor=executor
@@ -98,7 +99,8 @@ def _outcome(workspace: Workspace, event: str) -> dict[str, Any]:
 
 
 def _controlled(workspace: Workspace) -> bool:
-    return holder(workspace.path(workspace.settings.storage.lease)) is not None
+    here = holder(workspace.path(workspace.settings.storage.lease)) is not None
+    return here or somebody_elected(workspace.store)
 
 
 def _open(workspace: Workspace, outcome: dict[str, Any]) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "conclude",
     "finish",
     "post",
+    "put",
     "result",
     "waiting",
 ]
@@ -37,9 +38,14 @@ ASKED = (RETRAIN, DEPLOY, APPROVE, PROMOTE, ROLLBACK)
 def post(target: Store, event: Event) -> None:
     """Store an event; one that is there already (same id) is left alone."""
     with target.begin() as connection:
-        known = connection.execute(sa.select(store.event.c.id).where(store.event.c.id == event.id)).scalar()
-        if known is None:
-            connection.execute(store.event.insert().values(**as_json(event), status="new"))
+        put(connection, event)
+
+
+def put(connection: Connection, event: Event) -> None:
+    """Store an event in a transaction, as `post` does."""
+    known = connection.execute(sa.select(store.event.c.id).where(store.event.c.id == event.id)).scalar()
+    if known is None:
+        connection.execute(store.event.insert().values(**as_json(event), status="new"))
 
 
 def waiting(target: Store, type: str) -> list[Event]:

@@ -30,6 +30,7 @@ from everloop.loop.records import (
     trained_before,
 )
 from everloop.loop.succession import check_promotable, check_waiting, previous_champion
+from everloop.loop.triggering import Triggering
 from everloop.loop.watch import ScoredRow, Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
 from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
@@ -109,6 +110,7 @@ class Controller:
         bounds: tuple[float, float] | None,
         approval: bool,
         training_time: Callable[[float], float],
+        triggering: Triggering | None = None,
     ) -> None:
         """`develop(run, until, asked)` trains; `training_time(decided)` says from when its candidate takes part.
 
@@ -119,6 +121,7 @@ class Controller:
         self._rules, self._interval, self._ready = rules, interval, training_time
         self._approval, self._bounds = approval, bounds
         self._make_scorer, self._block = scorer, block
+        self._triggering = triggering
         with workspace.store.read() as connection:
             self.state: ControllerState = load_state(connection, "controller", ControllerState)
         self._watch = watch(self.state.watch)
@@ -138,6 +141,7 @@ class Controller:
         if self.state.evaluated is None or now >= self.state.evaluated + self._interval:
             self._evaluate(now, plan, models)
             self._finish_open()
+        self._take_events(now)
         return publish(self._workspace)
 
     def carry_out(self, event: Event, now: float) -> dict[str, Any]:
@@ -298,6 +302,23 @@ class Controller:
             return f"{TRIAL}: what it gains is not known yet" if blocks < rules.memory else None
         repaired = float(np.mean(gains[-2:])) / max(rise["loss"] - rise["baseline"], 1e-12)
         return f"{TRIAL}: it repairs part of the rise" if repaired > 0.1 else None
+
+    def _take_events(self, now: float) -> None:
+        """Answer what came from outside and what signals add up to: one retraining at a time, the rest waits for it."""
+        acted: tuple[str, ...] | None = None
+        while self._triggering and acted != ():
+            known = TriggerState(now, {}, tuple(self.state.retrainings), rollout=self.state.rollout_id)
+            answer = self._triggering.answer(known, self._watch.labels, self.state.evaluated)
+            if answer is None:
+                return
+            with self._workspace.store.begin() as connection:
+                acted = self._triggering.record(connection, answer)
+                if acted:
+                    self.state.retrainings.append(now)
+                if "concept_drift" in acted:
+                    self.drift.restart_gains(now)
+                self._save(connection)
+            self._finish_open()
 
     def _obey(self, connection: Connection, event: Event, now: float) -> dict[str, Any]:
         """Carry out a command in the transaction that concludes it; raises `UsageError` for what cannot be done."""

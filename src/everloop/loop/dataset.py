@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-import fsspec
 import msgspec
 import pandas as pd
 
 from everloop import git
 from everloop.data import Schema, conform, infer, schema_file, timed
 from everloop.data.dvc import Repository, start
-from everloop.data.sources import files
+from everloop.data.sources import files, objects
 from everloop.errors import DataError, EverloopError, SystemError_, UsageError
 from everloop.loop.lease import lease
 from everloop.loop.schemas import served
@@ -24,9 +23,11 @@ from everloop.loop.workspace import Workspace
 from everloop.settings import Settings
 from everloop.training import forget_modules, prepare
 
-__all__ = ["Added", "add_data", "check_data", "data_folder", "repository"]
+__all__ = ["RUN", "Added", "add_data", "check_data", "data_folder", "repository"]
 
 GIT_FILES = (".gitignore", schema_file.FILE)
+RUN = "Everloop-Run"
+"""What the message of a commit that the loop made itself says last."""
 DVC_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
 
 
@@ -64,11 +65,13 @@ def add_data(
     accept_schema: bool = False,
     replace: bool = False,
     tell: Callable[[str], None] = lambda _part: None,
+    run: str = "",
 ) -> Added:
     """Check files (paths or URLs) against the frozen schema, then version them; all of them, or none.
 
-    The first files freeze the schema; `accept_schema` freezes it anew, unless other columns are served already. Raises
-    `DataError` with the rows that do not fit; nothing is ingested then.
+    The commit names the `run` that they are added for. The first files freeze the schema; `accept_schema` freezes it
+    anew, unless other columns are served already. Raises `DataError` with the rows that do not fit; nothing is ingested
+    then.
     """
     named = data_folder(workspace.settings)
     if named is None:
@@ -88,7 +91,7 @@ def add_data(
         tell("checking")
         schema, rows, notes = _checked(workspace, adding, accept_schema)
         tell("versioning")
-        return _version(workspace, named, adding, schema, rows, notes)
+        return _version(workspace, named, adding, schema, rows, notes, run)
 
 
 def check_data(workspace: Workspace, paths: Sequence[Path] = ()) -> tuple[int, list[str], list[str]]:
@@ -206,7 +209,9 @@ def _notes(rows: pd.DataFrame, frame: pd.DataFrame, schema: Schema) -> Iterator[
         yield f"left out, since the schema does not name it: {', '.join(extra[:5])}"
 
 
-def _version(workspace: Workspace, named: str, adding: _Adding, schema: Schema, rows: int, notes: list[str]) -> Added:
+def _version(
+    workspace: Workspace, named: str, adding: _Adding, schema: Schema, rows: int, notes: list[str], run: str = ""
+) -> Added:
     """Move the files into place and make a commit of their pointer; undone whole where a part of it fails."""
     folder, names = workspace.folder, sorted(adding.staged)
     known = Repository(folder, named)
@@ -224,6 +229,7 @@ def _version(workspace: Workspace, named: str, adding: _Adding, schema: Schema, 
         known.add(names)
         paths = [name for name, content in before.items() if _bytes(folder / name) != content]
         message = f"data: add {', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({rows:,} rows)"
+        message += f"\n\n{RUN}: {run}" if run else ""
         commit = git.commit_files(folder, [*paths, known.pointer_file], message)
     except (EverloopError, OSError) as error:
         for path in came:
@@ -256,15 +262,9 @@ def _push(known: Repository) -> bool:
 def _fetch(source: str, target: Path) -> None:
     """Copy a file or what a URL gives to `target`."""
     try:
-        with fsspec.open(source, "rb") as stream, target.open("wb") as file:
-            shutil.copyfileobj(stream, file, 1 << 20)
-    except ImportError as error:
-        driver = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}.get(source.partition("://")[0])
-        how = f"pip install 'everloop[{driver}]'" if driver else str(error)
-        raise UsageError(f"{source} cannot be read without its driver: {how}") from error
-    except Exception as error:  # each protocol's library raises its own kind
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise SystemError_(f"{source} cannot be fetched: {reason.splitlines()[0]}; nothing was added") from error
+        objects.fetch(source, target)
+    except SystemError_ as error:
+        raise SystemError_(f"{error}; nothing was added") from error
 
 
 @contextlib.contextmanager

@@ -14,9 +14,11 @@ from everloop import registry
 from everloop.bundles import trusted
 from everloop.data import Schema, event_times, record
 from everloop.journal import end
+from everloop.loop.acting import make_ready
 from everloop.loop.controller import Developed
 from everloop.loop.dataset import repository
 from everloop.loop.pipeline_versions import Code, code_of
+from everloop.loop.records import behind
 from everloop.loop.retraining import Ask, Champion, Outcome, Where, bundle_of, ingest, retrain
 from everloop.loop.runners import runner_of
 from everloop.loop.schemas import frozen_schema
@@ -47,10 +49,14 @@ def developer(
 ) -> Callable[[str, float, Mapping[str, Any]], Developed]:
     """Return what runs the retraining pipeline: the run of an id goes on where it was killed.
 
-    Its third argument is what was asked of it: another pipeline `version` than the deployed one, settings to `set`.
+    Its third argument is what was asked of it: another pipeline `version` than the deployed one, settings to `set`,
+    code to deploy and data to bring in before (`make_ready`).
     """
 
     def develop(run: str, decided: float, asked: Mapping[str, Any]) -> Developed:
+        asked = make_ready(workspace, run, asked)
+        with workspace.store.read() as connection:
+            why = behind(connection, run)
         code = code_of(workspace, asked.get("version"))
         settings = changed(code.settings, asked.get("set", {}))
         forget_modules(workspace.folder)
@@ -59,9 +65,9 @@ def developer(
                 workspace.store, workspace.artifacts, used, code.folder, lambda: decided, environment=code.environment
             )
             recalibrated = bool(asked.get("recalibrated"))
-            ready = prepare_retraining(workspace, engine, code, settings, run, decided, report, recalibrated)
+            ready = prepare_retraining(workspace, engine, code, settings, run, decided, report, recalibrated, why)
             runner = runner_of(workspace, engine)
-            ran = runner.run(retrain, ready.arguments, run_id=run, commit=code.commit, on_progress=report)
+            ran = runner.run(retrain, ready.arguments, run_id=run, commit=code.commit, on_progress=report, **why)
         done, folder = Outcome(**ran.outputs), workspace.bundles / run
         told = {"name": workspace.name, "run": run, "data_version": ready.data_version, "commit": code.commit}
         sha256 = bundle_of(done, ready.schema, folder, workspace.key, created=decided, **told)
@@ -90,12 +96,21 @@ def prepare_retraining(
     decided: float,
     report: Report = lambda _: None,
     recalibrated: bool = False,
+    why: Mapping[str, str | None] = {},
 ) -> Prepared:
-    """Collect the rows, make them a data version, and return what the retraining pipeline is called with."""
+    """Collect the rows, make them a data version, and return what the retraining pipeline is called with.
+
+    `why` names the decision and the event behind it.
+    """
     (champion, bundle), schema = _champion(workspace), frozen_schema(workspace)
     where = _where(workspace, settings, code, decided)
     data = engine.run(
-        ingest, {"where": where, "schema": schema}, run_id=f"{run}-data", commit=code.commit, on_progress=report
+        ingest,
+        {"where": where, "schema": schema},
+        run_id=f"{run}-data",
+        commit=code.commit,
+        on_progress=report,
+        **why,
     )
     rows, frozen = data.outputs["rows"], data.outputs["schema"]
     version = _record(workspace, data.artifacts["rows"], rows, frozen, decided)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -134,9 +135,12 @@ def _check_out(workspace: Workspace, commit: str) -> Path:
     place = workspace.path(f".everloop/pipelines/{commit[:12]}")
     inside = place / git.prefix(workspace.folder)
     if not (inside / "everloop.toml").is_file():
-        shutil.rmtree(place, ignore_errors=True)
+        for old in (place, *place.parent.glob(f"{place.name}.*.partial")):
+            shutil.rmtree(old, ignore_errors=True)
+        partial = place.with_name(f"{place.name}.{os.getpid()}.partial")  # a kill leaves no half version
         git.run(workspace.folder, "worktree", "prune")
-        git.run(workspace.folder, "worktree", "add", "--detach", "--force", str(place), commit)
+        git.run(workspace.folder, "worktree", "add", "--detach", "--force", str(partial), commit)
+        git.run(workspace.folder, "worktree", "move", str(partial), str(place))
     return inside
 
 

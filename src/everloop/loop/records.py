@@ -13,6 +13,7 @@ from everloop.store import Connection
 from everloop.types import Decision, Signal, as_json
 
 __all__ = [
+    "behind",
     "close_decision",
     "load_state",
     "open_decisions",
@@ -49,6 +50,13 @@ def open_decisions(connection: Connection) -> list[dict[str, Any]]:
     """Return the decisions that are not carried out yet, oldest first."""
     query = sa.select(store.decision).where(store.decision.c.status == "open").order_by(store.decision.c.number)
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def behind(connection: Connection, run: str) -> dict[str, str | None]:
+    """Return the decision that a run carries out and the first event it answers; None where nobody decided on it."""
+    query = sa.select(store.decision.c.id, store.decision.c.events).where(store.decision.c.run == run)
+    found = connection.execute(query).first()
+    return {"decision": found.id, "event": next(iter(found.events), None)} if found else {}
 
 
 def close_decision(connection: Connection, id: str, status: str, outcome: dict[str, Any]) -> None:

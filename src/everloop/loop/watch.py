@@ -205,6 +205,11 @@ class Watch:
         return self._join.label_coverage
 
     @property
+    def labels(self) -> int:
+        """How many rows had their label so far; one that comes again counts once."""
+        return self._join.state.released + sum(row.observed is not None for row in self._join.state.waiting)
+
+    @property
     def watermark(self) -> float:
         return max(0.0, self._join.state.watermark)
 

@@ -10,13 +10,14 @@ from everloop.journal import Reader
 from everloop.loop.controller import Controller
 from everloop.loop.developing import developer
 from everloop.loop.schemas import schema_of
+from everloop.loop.triggering import Triggering
 from everloop.loop.watch import Scope, Scorer, Watch, WatchState
 from everloop.loop.workspace import Workspace
 from everloop.pipelines import LocalExecutor, Progress
 from everloop.pipelines.executors import Executor
 from everloop.rollouts import RolloutRules
 from everloop.settings import Settings, seconds
-from everloop.triggers import TriggerState, budget, cooldown, firing, no_rollout
+from everloop.triggers import TriggerState, budget, cooldown, firing, names_in, no_rollout
 
 __all__ = ["build_controller", "condition", "rollout_rules"]
 
@@ -49,16 +50,19 @@ def build_controller(
         bounds=settings.recalibration.bounds if settings.recalibration.on else None,
         approval=needs_approval(settings.gates),
         training_time=training_time,
+        triggering=Triggering(workspace),
     )
 
 
 def condition(settings: Settings) -> Check[TriggerState] | None:
-    """Return when concept drift calls for a retraining, or None where the project file turns it off."""
-    drift = settings.triggers.drift
-    if drift is None:
+    """Return when concept drift by itself calls for a retraining, or None where the project file turns that off."""
+    triggers = settings.triggers
+    drift = triggers.drift
+    if drift is None or "concept_drift" in names_in(triggers.when):
         return None
     signals = firing("realised_loss") | firing("challenger_gain")
-    return signals & no_rollout() & cooldown(seconds(drift.cooldown)) & budget(drift.budget, seconds(drift.period))
+    own = no_rollout() & cooldown(seconds(drift.cooldown)) & budget(drift.budget, seconds(drift.period))
+    return signals & own & budget(triggers.budget, seconds(triggers.period))
 
 
 def rollout_rules(settings: Settings, *, wall: bool = True) -> RolloutRules:

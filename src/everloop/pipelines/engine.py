@@ -144,10 +144,13 @@ class Engine:
         arguments: Mapping[str, Any],
         *,
         run_id: str | None = None,
+        event: str | None = None,
+        decision: str | None = None,
         commit: str | None = None,
     ) -> str:
         """Store the row of a run that is worked off elsewhere, or go on with the run of that id; returns its id."""
-        return self._open(pipeline, arguments, run_id, {"commit": commit}).id
+        why = {"event": event, "decision": decision, "commit": commit}
+        return self._open(pipeline, arguments, run_id, why).id
 
     def is_finished(self, run: str) -> bool:
         """Tell whether a run is."""

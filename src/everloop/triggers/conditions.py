@@ -5,16 +5,40 @@ from __future__ import annotations
 import msgspec
 
 from everloop.checks import Check, Verdict
-from everloop.types import Signal, show_time
+from everloop.types import Json, Signal, show_time
 
-__all__ = ["TriggerState", "budget", "cooldown", "firing", "no_rollout"]
+__all__ = [
+    "Occurrence",
+    "TriggerState",
+    "budget",
+    "cooldown",
+    "cooldown_of",
+    "debounced",
+    "firing",
+    "happened",
+    "no_rollout",
+    "rearmed",
+]
+
+
+class Occurrence(msgspec.Struct, frozen=True):
+    """What one trigger saw: a clause, when it was last added to, the events behind it, what is to be done with them."""
+
+    reason: str
+    time: float
+    events: tuple[str, ...] = ()
+    evidence: dict[str, Json] = {}
 
 
 MOST_DOUBLINGS = 3
 
 
 class TriggerState(msgspec.Struct, frozen=True):
-    """What a condition may look at: the time, the newest signal of each name, the times of past retrainings."""
+    """What a condition may look at: the time, the newest signal of each name, the times of past retrainings.
+
+    `occurrences` and `last` are what each trigger saw and when it last led to a retraining; a trigger that is `spent`
+    has not been quiet since then.
+    """
 
     time: float
     signals: dict[str, Signal]
@@ -22,6 +46,9 @@ class TriggerState(msgspec.Struct, frozen=True):
     rollout: str | None = None
     fruitless: int = 0
     """Retrainings in a row that were no better."""
+    occurrences: dict[str, Occurrence] = {}
+    last: dict[str, float] = {}
+    spent: tuple[str, ...] = ()
 
 
 def firing(name: str) -> Check[TriggerState]:
@@ -86,3 +113,50 @@ def no_rollout() -> Check[TriggerState]:
         return Verdict("no_rollout", "pass", "no rollout under way")
 
     return Check("no_rollout", judge)
+
+
+def happened(trigger: str) -> Check[TriggerState]:
+    """Pass while there is something that the trigger saw."""
+
+    def judge(state: TriggerState) -> Verdict:
+        seen = state.occurrences.get(trigger)
+        if seen is None:
+            return Verdict(trigger, "fail", f"{trigger} saw nothing")
+        return Verdict(trigger, "pass", seen.reason, {"events": list(seen.events)})
+
+    return Check(trigger, judge)
+
+
+def debounced(trigger: str, seconds: float) -> Check[TriggerState]:
+    """Pass once nothing was added for that long to what the trigger saw."""
+
+    def judge(state: TriggerState) -> Verdict:
+        seen = state.occurrences.get(trigger)
+        if seen and state.time - seen.time < seconds:
+            return Verdict("debounced", "fail", f"{trigger} waits for quiet until {show_time(seen.time + seconds)}")
+        return Verdict("debounced", "pass", f"nothing new for {seconds:g} s")
+
+    return Check("debounced", judge)
+
+
+def cooldown_of(trigger: str, seconds: float) -> Check[TriggerState]:
+    """Pass once the last retraining that the trigger led to lies at least that long back."""
+
+    def judge(state: TriggerState) -> Verdict:
+        last = state.last.get(trigger)
+        if last is not None and state.time - last < seconds:
+            return Verdict("cooldown", "fail", f"the cooldown of {trigger} lasts until {show_time(last + seconds)}")
+        return Verdict("cooldown", "pass", f"no cooldown of {trigger}", {"last": last, "seconds": seconds})
+
+    return Check("cooldown", judge)
+
+
+def rearmed(trigger: str) -> Check[TriggerState]:
+    """Pass unless the trigger already led to a retraining and has not been quiet since (hysteresis)."""
+
+    def judge(state: TriggerState) -> Verdict:
+        if trigger in state.spent:
+            return Verdict("rearmed", "fail", f"{trigger} was answered already and has not been quiet since")
+        return Verdict("rearmed", "pass", f"{trigger} is new")
+
+    return Check("rearmed", judge)

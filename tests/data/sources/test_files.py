@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -161,3 +162,16 @@ def test_the_fingerprint_is_of_names_and_contents(tmp_path: Path) -> None:
     write(tmp_path, "a.csv", "x\n1\n")
     (tmp_path / "a.csv").rename(tmp_path / "b.csv")
     assert files.fingerprint("*.csv", tmp_path) != first
+
+
+def test_objects_behind_a_url_are_read_as_files_are(tmp_path: Path) -> None:
+    place = fsspec.filesystem("memory")
+    for name, text in (("a.csv", "x,y\n1,007\n"), ("b.csv", "x,y\n2,u\n"), ("notes.txt", "no")):
+        place.pipe(f"/rides/{name}", text.encode())
+    found = files.read("memory://rides/*.csv", tmp_path)
+    assert found.to_dict("list") == {"x": [1, 2], "y": ["007", "u"]}
+    place.pipe("/rides/c.csv", b"x,z\n1,2\n")
+    assert "memory://rides/c.csv: its columns differ" in refused(tmp_path, "memory://rides/*.csv").replace(
+        ":///", "://"
+    )
+    assert "no object matches" in refused(tmp_path, "memory://walks/*.csv")

@@ -1,14 +1,16 @@
-"""Tables in files: CSV, Parquet, JSON lines; one path or a glob."""
+"""Tables in files: CSV, Parquet, JSON lines; one path, URL or a glob."""
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pandas as pd
 
+from everloop.data.sources import objects
 from everloop.errors import DataError
 
 __all__ = ["fingerprint", "matches", "read"]
@@ -17,12 +19,37 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
 def read(source: str, folder: Path) -> pd.DataFrame:
-    """Return the rows of all files that `source` (relative to `folder`) matches, in the order of their names.
+    """Return the rows of all files that `source` (a URL, or relative to `folder`) matches, in the order of their names.
 
     In text files an empty field is missing. A column that holds text anywhere is text in every file, as it
     is written there (`007`, `NA`), since that is how a client sends it; among numbers `NA` and the like are missing.
     """
-    paths = matches(source, folder)
+    if "://" in source and not source.startswith("file://"):
+        return _read_objects(source)
+    return _read_all(source, matches(source, folder))
+
+
+def _read_objects(source: str) -> pd.DataFrame:
+    """Read what a URL matches from copies of its own, which are gone afterwards."""
+    urls = objects.matching(source)
+    if not urls:
+        raise DataError(f"[data] source {source!r}: no object matches")
+    with tempfile.TemporaryDirectory(prefix="everloop-source-") as place:
+        copies: dict[str, str] = {}
+        for number, url in enumerate(urls):
+            copy = Path(place, f"{number:06}-{url.rpartition('/')[2]}")
+            objects.fetch(url, copy)
+            copies[str(copy)] = url
+        try:
+            return _read_all(source, [Path(copy) for copy in copies])
+        except DataError as error:
+            told = str(error)
+            for name, url in copies.items():
+                told = told.replace(name, url)
+            raise DataError(told) from error
+
+
+def _read_all(source: str, paths: list[Path]) -> pd.DataFrame:
     frames = [_read_one(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         if list(frame.columns) != list(frames[0].columns):

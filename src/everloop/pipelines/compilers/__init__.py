@@ -39,6 +39,8 @@ class Runner(Protocol):
         arguments: Mapping[str, Any],
         *,
         run_id: str | None = None,
+        event: str | None = None,
+        decision: str | None = None,
         commit: str | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Run:

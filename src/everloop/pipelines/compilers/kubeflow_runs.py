@@ -58,6 +58,8 @@ class KubeflowRunner:
         arguments: Mapping[str, Any],
         *,
         run_id: str | None = None,
+        event: str | None = None,
+        decision: str | None = None,
         commit: str | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Run:
@@ -65,7 +67,7 @@ class KubeflowRunner:
 
         Raises StepError where a step failed, SystemError_ where the run ended otherwise or nothing answers.
         """
-        id = self._engine.begin(pipeline, arguments, run_id=run_id, commit=commit)
+        id = self._engine.begin(pipeline, arguments, run_id=run_id, event=event, decision=decision, commit=commit)
         if not self._engine.is_finished(id):
             texts = arguments_as_text(pipeline, arguments, self._artifacts)
             with _spoken(self._target.address):

@@ -45,11 +45,13 @@ class ScriptRunner:
         arguments: Mapping[str, Any],
         *,
         run_id: str | None = None,
+        event: str | None = None,
+        decision: str | None = None,
         commit: str | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Run:
         """Run a pipeline there, or go on with the run of that id; raises StepError where a step failed."""
-        id = self._engine.begin(pipeline, arguments, run_id=run_id, commit=commit)
+        id = self._engine.begin(pipeline, arguments, run_id=run_id, event=event, decision=decision, commit=commit)
         if not self._engine.is_finished(id):
             pods = commands_of(pipeline, arguments, self._artifacts, self._target, id)
             folder = Path(self._target.project, ".everloop", self._name)

@@ -1,0 +1,84 @@
+"""What the controller looks at by itself: branches, buckets, the clock; each finding is stored once, as an event."""
+
+from __future__ import annotations
+
+import logging
+
+import sqlalchemy as sa
+
+from everloop import store
+from everloop.errors import EverloopError
+from everloop.loop.commands import put
+from everloop.loop.sensors.git import GitSensor
+from everloop.loop.sensors.schedule import ScheduleSensor
+from everloop.loop.sensors.sensor import Cursor, Noticed, Sensor
+from everloop.loop.sensors.storage import StorageSensor
+from everloop.loop.workspace import Workspace
+from everloop.settings import Objects, Pushes, seconds
+from everloop.store import Connection
+from everloop.triggers import place_of
+
+__all__ = ["Noticed", "Sensor", "Sensors", "sensors_of"]
+
+_log = logging.getLogger("everloop.loop")
+
+
+def sensors_of(workspace: Workspace) -> list[Sensor]:
+    """Return the sensors that the project's triggers need."""
+    triggers, found = workspace.settings.triggers, list[Sensor]()
+    pushes = [t for name in ("code", "repository_data") if isinstance(t := triggers.of(name), Pushes)]
+    for remote, branch in dict.fromkeys((t.remote, t.branch) for t in pushes):
+        every = min(seconds(t.poll) for t in pushes if (t.remote, t.branch) == (remote, branch))
+        found.append(GitSensor(workspace.folder, remote, branch, every))
+    if isinstance(watched := triggers.of("storage"), Objects):
+        place = place_of(workspace.settings)
+        there = place if "://" in place else str(workspace.path(place))
+        found.append(StorageSensor(place, there, seconds(watched.poll), seconds(watched.debounce)))
+    if triggers.schedule:
+        found.append(ScheduleSensor(triggers.schedule.cron, triggers.schedule.every))
+    return found
+
+
+class Sensors:
+    """Looks at each place when it is due; cursor and events are stored in one transaction.
+
+    A place that does not answer is told once for each reason, and looked at again.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._store, self._sensors = workspace.store, sensors_of(workspace)
+        self._looked: dict[str, float] = {}
+        self._told: dict[str, str] = {}
+
+    def look(self, now: float) -> None:
+        """Look at all that is due by now."""
+        for sensor in self._sensors:
+            last = self._looked.get(sensor.name)
+            if last is not None and last <= now < last + sensor.every:
+                continue
+            self._looked[sensor.name] = now
+            try:
+                self._take(sensor, now)
+            except EverloopError as error:
+                if self._told.get(sensor.name) != str(error):
+                    _log.warning("trigger   %s: %s", sensor.name, error)
+                self._told[sensor.name] = str(error)
+            else:
+                self._told.pop(sensor.name, None)
+
+    def _take(self, sensor: Sensor, now: float) -> None:
+        name = f"sensor:{sensor.name}"[:255]
+        with self._store.read() as connection:
+            cursor = connection.execute(sa.select(store.state.c.value).where(store.state.c.name == name)).scalar()
+        noticed = sensor.look(dict(cursor or {}), now)
+        if noticed.events or noticed.cursor != cursor:
+            with self._store.begin() as connection:
+                for event in noticed.events:
+                    put(connection, event)
+                _keep(connection, name, noticed.cursor)
+
+
+def _keep(connection: Connection, name: str, cursor: Cursor) -> None:
+    where = store.state.c.name == name
+    if connection.execute(store.state.update().where(where).values(value=cursor)).rowcount == 0:
+        connection.execute(store.state.insert().values(name=name, value=cursor))

@@ -1,0 +1,110 @@
+"""What the triggers are set to and did last, and what an event would start, without storing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from everloop import store
+from everloop.errors import UsageError
+from everloop.loop.controller import ControllerState
+from everloop.loop.records import load_state
+from everloop.loop.triggering import Triggering
+from everloop.loop.workspace import Workspace
+from everloop.settings import seconds
+from everloop.triggers import SENSED, Book, TriggerState, names_in
+from everloop.types import Event, as_json, parse_time, show_time
+
+__all__ = ["event_of", "listing", "trial"]
+
+DRIFT = {"realised_loss", "challenger_gain"}
+
+
+def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:
+    """Return each trigger: whether it is on, its last decision, and how long it still rests."""
+    triggers, newest = workspace.settings.triggers, _newest(workspace)
+    with workspace.store.read() as connection:
+        book: Book = load_state(connection, "triggers", Book)
+        state: ControllerState = load_state(connection, "controller", ControllerState)
+    rows = []
+    for name in triggers.__struct_fields__:
+        if name in ("when", "busy", "budget", "period", "ignore"):
+            continue
+        section, last = triggers.of(name), newest.get(name)
+        rests = book.last.get(name)
+        if name == "concept_drift" and section is not None:
+            rests = max(state.retrainings, default=None)
+        left = (rests + seconds(getattr(section, "cooldown", "0s")) - now) if rests is not None and section else 0.0
+        rows.append(
+            {
+                "trigger": name,
+                "on": section is not None,
+                "acts": "" if section is None else triggers.when if name in names_in(triggers.when) else "by itself",
+                "last": f"{last['id']} {last['response']}: {last['reason']}" if last else "",
+                "decided": show_time(last["time"]) if last else "",
+                "cooldown_left": f"{left:.0f} s" if left > 0 else "",
+            }
+        )
+    return rows
+
+
+def event_of(text: bytes, now: float) -> Event:
+    """Return the event that a JSON text holds, in the form of CloudEvents; raises UsageError for what is none."""
+    try:
+        told: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+        time = parse_time(told.get("time") or now)
+        known: dict[str, Any] = {n: told[n] for n in ("type", "source", "subject", "data") if n in told}
+        event = msgspec.convert({"source": "test", **known, "id": str(told.get("id") or "test"), "time": time}, Event)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise UsageError(
+            f"the event is none: {error}; write type, source, subject, time and data as CloudEvents do"
+        ) from None
+    if event.type not in SENSED:
+        raise UsageError(f"no trigger takes {event.type!r}: there are {', '.join(SENSED)}")
+    return event
+
+
+def trial(workspace: Workspace, event: Event, now: float) -> dict[str, Any]:
+    """Return what would be decided on an event now, and why; nothing is stored, fetched or run."""
+    with workspace.store.read() as connection:
+        state: ControllerState = load_state(connection, "controller", ControllerState)
+        where = store.event.c.id == event.id
+        known = connection.execute(sa.select(store.event.c.result).where(where)).first()
+    if known is not None:
+        return {"would": "nothing", "reason": f"{event.id} is there already", "answered": known.result or "it waits"}
+    asked = TriggerState(now, {}, tuple(state.retrainings), rollout=state.rollout_id)
+    answer = Triggering(workspace).weigh(asked, 0, None, [event])
+    if answer.sorted.finals:
+        final = answer.sorted.finals[0]
+        return {"would": "hold", "reason": final.reason, "triggers": [final.trigger], "ends": True}
+    if not answer.rulings:
+        waits = answer.occurred.get("push")
+        return {"would": "hold", "reason": waits.reason if waits else "no trigger takes it", "ends": False}
+    ruling = next((r for r in answer.rulings if r.verdict.passed), answer.rulings[0])
+    seen = [answer.occurred[name] for name in ruling.rule.parts if name in answer.occurred]
+    evidence: Mapping[str, Any] = {key: value for one in seen for key, value in one.evidence.items()}
+    return {
+        "would": "retrain" if ruling.verdict.passed else "hold",
+        "reason": ruling.verdict.reason,
+        "triggers": list(ruling.triggers or ruling.rule.parts),
+        "ends": ruling.verdict.passed,
+        "does": dict(evidence),
+        "condition": as_json(ruling.verdict),
+    }
+
+
+def _newest(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Return the newest decision of each trigger."""
+    found: dict[str, dict[str, Any]] = {}
+    query = sa.select(store.decision).order_by(store.decision.c.number.desc()).limit(1000)
+    for row in workspace.store.rows(query):
+        names = row["evidence"].get("triggers")
+        if names is None and DRIFT & {str(s.get("name")) for s in row["evidence"].get("signals", ())}:
+            names = ["concept_drift"]
+        for name in names or ():
+            for one in ("code", "repository_data") if name == "push" else (name,):
+                found.setdefault(one, row)
+    return found
