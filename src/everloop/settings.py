@@ -144,6 +144,12 @@ class Monitoring(Section, frozen=True, kw_only=True):
     """Event time between two evaluations."""
     block: str = "1d"
     """Event time whose rows are alike: tests count blocks, not rows."""
+    window: str = ""
+    """What the monitor judges at a time: a duration, or a number of rows; `block` without it."""
+    false_alarms: float = 0.1
+    """False alarms a month (30 days) of all signals of the monitor together, at most."""
+    stale: str = "1d"
+    """A newest prediction older than that is told as a signal."""
 
 
 class Guards(Section, frozen=True, kw_only=True):
@@ -344,6 +350,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["replay", "rollout_delay"], settings.replay.rollout_delay),
         (["monitoring", "interval"], settings.monitoring.interval),
         (["monitoring", "block"], settings.monitoring.block),
+        (["monitoring", "stale"], settings.monitoring.stale),
         (["training", "horizon"], settings.training.horizon),
         (["serving", "timeout"], settings.serving.timeout),
         (["serving", "batch_wait"], settings.serving.batch_wait),
@@ -372,6 +379,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
         (["deployment", "minimum_coverage"], settings.deployment.minimum_coverage, 0.0, 1.0),
         (["deployment", "split"], settings.deployment.split, 0.0, 1.0),
+        (["monitoring", "false_alarms"], settings.monitoring.false_alarms, 1e-6, 30.0),
         *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
     ]
     for keys, number, low, high in ranges:
@@ -392,6 +400,10 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
     if window not in ("auto", "all") and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?\s*[smhdw]", window):
         message = f"[training.window] {window!r}: write 'auto', 'all', a number of rows or a duration such as '90d'"
         raise SettingsError(message, path, _line(text, ["training", "window"]))
+    watched = settings.monitoring.window
+    if watched and not re.fullmatch(r"[1-9]\d*|[1-9]\d*\s*[smhdw]", watched):
+        message = f"[monitoring.window] {watched!r}: write a duration such as '1h', or a number of rows such as '5000'"
+        raise SettingsError(message, path, _line(text, ["monitoring", "window"]))
     if sticky is not None and not re.fullmatch(r"(header|column):.+", sticky):
         message = f"[deployment.sticky_by] {sticky!r}: write 'header:NAME' or 'column:NAME'"
         raise SettingsError(message, path, _line(text, ["deployment", "sticky_by"]))

@@ -17,11 +17,13 @@ from everloop.cli import (
     deploy,
     deployment,
     doctor,
+    drift,
     feedback,
     gc,
     image,
     init,
     lineage,
+    monitor,
     pipeline,
     predict,
     promote,
@@ -65,6 +67,7 @@ VERBS = (
     demo.demo, init.init, doctor.doctor, backtest.backtest, up.up, predict.predict, feedback.feedback,
     run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
+    monitor.monitor, drift.drift,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

@@ -44,7 +44,7 @@ class ConfidenceLoss(LossModel):
         sums = np.bincount(place, losses, len(self._bins.edges) + 1)
         self._losses = (sums + 4 * losses.mean()) / (counts + 4)
 
-    def estimate(self, values: Any, answers: Floats) -> Floats:
+    def estimate(self, values: Any, answers: Floats) -> Floats:  # noqa: ARG002
         found: Floats = self._losses[self._places(answers)]
         return found
 
