@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -22,22 +23,34 @@ from everloop.monitoring import Cut, RealisedWindows, Reference, Window
 from everloop.settings import Monitoring, seconds
 from everloop.types import Column, Explanation
 
-__all__ = ["Batches", "cut_of", "reference_of"]
+__all__ = ["Batches", "cut_of", "decoder_of", "reference_of"]
 
 Floats = NDArray[np.float64]
 GAPS = {"nan", "None", "<NA>"}
 
 
-class _Answered(msgspec.Struct):
-    """What the monitor reads of a prediction."""
+class _Answered(msgspec.Struct, gc=False):
+    """What the monitor reads of a prediction; its inputs are a struct of the model's columns, in their order."""
 
     version: str
-    inputs: dict[str, list[Any]]
-    outputs: dict[str, list[Any]]
+    inputs: Any
+    outputs: Any
     flags: dict[str, Any] = {}
 
 
-_decode = msgspec.json.Decoder(_Answered).decode_lines
+def decoder_of(columns: Sequence[Column], output: str) -> Callable[[bytes], list[Any]]:
+    """Return what decodes lines of predictions of a model: only what is looked at, and numbers as such."""
+    inputs = msgspec.defstruct(
+        "Inputs",
+        [(f"c{i}", list[float | None] if _number(c) else list[Any]) for i, c in enumerate(columns)],
+        rename={f"c{i}": c.name for i, c in enumerate(columns)},
+        gc=False,
+    )
+    outputs = msgspec.defstruct("Outputs", [("values", list[Any])], rename={"values": output}, gc=False)
+    kept = [("inputs", inputs), ("outputs", outputs)]
+    answered = msgspec.defstruct("Answered", kept, bases=(_Answered,), gc=False)
+    decode: Callable[[bytes], list[Any]] = msgspec.json.Decoder(answered).decode_lines
+    return decode
 
 
 def cut_of(settings: Monitoring) -> Cut:
@@ -74,22 +87,21 @@ class Batches:
 
     def __init__(self, columns: Sequence[Column], champion: str, scorer: Scorer) -> None:
         self._columns, self._champion, self._scorer = columns, champion, scorer
-        self._output = "prediction" if scorer.schema.task == "regression" else "probability"
+        self._single = scorer.schema.task == "regression"
+        self._decode = decoder_of(columns, "prediction" if self._single else "probability")
 
-    def of(
-        self, predictions: Sequence[Record], explanations: Sequence[Record], realised: RealisedWindows
-    ) -> tuple[Window, Floats]:
+    def of(self, predictions: Sequence[Record], realised: RealisedWindows) -> tuple[Window, Floats]:
         """Return the rows of predictions and their times; the champion's answers are to wait for their labels."""
-        decoded = _decode(b"\n".join(r.payload for r in predictions)) if predictions else []
-        counts = [len(p.outputs[self._output]) for p in decoded]
+        decoded = self._decode(b"\n".join(r.payload for r in predictions))
+        counts = [len(p.outputs.values) for p in decoded]
         rows, moments = sum(counts), [r.time for r in predictions]
         answers: list[Any] = []
         flags: dict[str, NDArray[np.bool_]] = {}
-        gap = [np.nan] * max(1, len(self._scorer.schema.classes))
+        gap = np.nan if self._single else [np.nan] * len(self._scorer.schema.classes)
         begin = 0
         for record, answered, count in zip(predictions, decoded, counts, strict=True):
             if answered.version == self._champion:
-                own = self._scorer.answers(answered.outputs)
+                own = answered.outputs.values
                 realised.predicted(record.id, record.time, own)
                 answers += own
             else:
@@ -97,7 +109,8 @@ class Batches:
             if answered.flags:
                 _flag(flags, answered.flags, begin, rows)
             begin += count
-        columns = {c.name: self._column(c, decoded) for c in self._columns} if rows else {}
+        inputs = [p.inputs for p in decoded]
+        columns = {c.name: _column(i, c, inputs) for i, c in enumerate(self._columns)} if rows else {}
         batch = Window(
             start=min(moments, default=0.0),
             end=max(moments, default=0.0),
@@ -105,29 +118,37 @@ class Batches:
             columns=columns,
             answers=np.asarray(answers, np.float64).reshape(rows, -1) if rows else None,
             flags=flags,
-            explained=self._explained(explanations),
             newest=max(moments, default=0.0),
         )
         return batch, np.repeat(np.asarray(moments, np.float64), counts)
 
-    def labelled(self, window: Window, truth: list[float], answers: list[list[float]]) -> Window:
+    def labelled(self, window: Window, truth: list[float], answers: list[Any]) -> Window:
         """Return a window of labelled rows."""
-        losses = self._scorer.losses(truth, answers)
-        found, known = np.asarray(answers, np.float64), np.asarray(truth, np.float64)
+        found, known = np.asarray(answers, np.float64).reshape(len(truth), -1), np.asarray(truth, np.float64)
+        losses = self._scorer.losses(truth, found.tolist())
         return msgspec.structs.replace(window, rows=len(truth), losses=losses, truth=known, answers=found)
 
-    def _column(self, column: Column, decoded: Sequence[_Answered]) -> Any:
-        values = list(chain.from_iterable(p.inputs[column.name] for p in decoded))
-        return np.array(values, np.float64) if _numeric(column) else values
-
-    def _explained(self, records: Sequence[Record]) -> dict[str, Floats]:
-        found: dict[str, list[float]] = {}
-        for record in records:
+    def explained(self, explanations: Sequence[Record]) -> tuple[Window, Floats]:
+        """Return the contributions to the champion's answers that were explained, and when they were."""
+        found: dict[str, list[float]] = {c.name: [] for c in self._columns}
+        moments: list[float] = []
+        for record in explanations:
             told = record.read(Explanation)
             for row in told.rows if told.version == self._champion else ():
-                for name, value in row["values"].items():
-                    found.setdefault(name, []).append(float(value))
-        return {name: np.asarray(values) for name, values in found.items()}
+                moments.append(record.time)
+                for name, values in found.items():
+                    values.append(float(row["values"].get(name, 0.0)))
+        explained = {name: np.asarray(values) for name, values in found.items()}
+        return Window(0.0, 0.0, rows=len(moments), explained=explained), np.asarray(moments, np.float64)
+
+
+def _column(place: int, column: Column, inputs: Sequence[Any]) -> Any:
+    values = list(chain.from_iterable(map(attrgetter(f"c{place}"), inputs)))
+    return np.array(values, np.float64) if _numeric(column) else values
+
+
+def _number(column: Column) -> bool:
+    return _numeric(column) and not column.shape
 
 
 def _numeric(column: Column) -> bool:

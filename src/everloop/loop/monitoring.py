@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -23,7 +24,16 @@ from everloop.loop.records import load_state, record_signals, save_state
 from everloop.loop.schemas import schema_of
 from everloop.loop.watch import Scorer
 from everloop.loop.workspace import Workspace, opened
-from everloop.monitoring import Cutter, Detector, RealisedState, RealisedWindows, Window, labelled, unlabelled
+from everloop.monitoring import (
+    Cutter,
+    Detector,
+    ExplanationDrift,
+    RealisedState,
+    RealisedWindows,
+    Window,
+    labelled,
+    unlabelled,
+)
 from everloop.settings import seconds
 from everloop.types import Feedback, Signal, Variant
 
@@ -31,7 +41,7 @@ __all__ = ["LEASE", "MONITOR", "Monitor", "MonitorState", "run_monitor"]
 
 _log = logging.getLogger("everloop.monitor")
 MONITOR, LEASE = "monitor", "monitor.lease"
-POLL, WAIT, MOST = 0.5, 2.0, 200_000
+POLL, WAIT, MOST = 0.5, 2.0, 20_000
 _feedback = msgspec.json.Decoder(Feedback)
 
 
@@ -41,6 +51,7 @@ class MonitorState(msgspec.Struct):
     version: str = ""
     position: Position = Position(0, 0)
     cutter: Cutter | None = None
+    explained: Cutter | None = None
     detectors: dict[str, dict[str, Any]] = {}
     realised: RealisedState = msgspec.field(default_factory=RealisedState)
     looked: float = float("-inf")
@@ -59,6 +70,7 @@ class Monitor:
         self._reader = Reader(workspace.journal)
         self._reader.seek(self.state.position)
         self._unlabelled: list[Detector] = []
+        self._explaining: list[Detector] = []
         self._labelled: list[Detector] = []
         self._ready = ""
 
@@ -72,8 +84,9 @@ class Monitor:
         found: list[Signal] = []
         while self._read(found):
             self._store(found)
-        if closed := self._cutter.close(now):
-            self._look(self._unlabelled, closed, found)
+        for cutter, detectors in ((self._cutter, self._unlabelled), (self._explained, self._explaining)):
+            if closed := cutter.close(now):
+                self._look(detectors, closed, found)
         self._realised_until(now, found)
         if now >= self.state.looked + seconds(self._settings.interval):
             look = Window(now, now, newest=self.state.newest, labelled=self.state.labelled)
@@ -85,6 +98,10 @@ class Monitor:
         """Close the journal's reader; all that was found is in the store."""
         self._reader.close()
 
+    @property
+    def _all(self) -> list[Detector]:
+        return [*self._unlabelled, *self._explaining, *self._labelled]
+
     def _begin(self, champion: Variant) -> None:
         """Watch a champion: with the stored state where it is the same one, else from its reference on."""
         workspace, cut = self._workspace, cut_of(self._settings)
@@ -92,22 +109,37 @@ class Monitor:
         workspace.keep_models({champion.bundle})
         self._scorer = Scorer(schema_of(workspace))
         reference, which, metric = reference_of(workspace, model, self._scorer)
-        self._unlabelled, self._labelled = unlabelled(reference, cut), labelled(reference, cut, which, metric)
+        detectors = unlabelled(reference, cut)
+        self._explaining = [d for d in detectors if isinstance(d, ExplanationDrift)]
+        self._unlabelled = [d for d in detectors if not isinstance(d, ExplanationDrift)]
+        self._labelled = labelled(reference, cut, which, metric)
         self._batches = Batches(reference.columns, champion.version, self._scorer)
         if self.state.version != champion.version:
             self.state.version, self.state.detectors = champion.version, {}
-            self.state.realised, self.state.cutter = RealisedState(), None
-        for detector in (*self._unlabelled, *self._labelled):
+            self.state.realised, self.state.cutter, self.state.explained = RealisedState(), None, None
+        for detector in self._all:
             if detector.name in self.state.detectors:
                 detector.restore(self.state.detectors[detector.name])
         self._cutter = self.state.cutter or Cutter(cut.length, cut.count)
+        self._explained = self.state.explained or Cutter(cut.length, cut.count)
         coverage = workspace.settings.deployment.minimum_coverage
         length = cut.length or seconds(self._settings.block)
         self._realised = RealisedWindows(length, coverage, self.state.realised)
         self._ready = champion.version
 
     def _read(self, found: list[Signal]) -> bool:
-        """Take a batch of the journal; returns whether there may be more."""
+        """Take a batch of the journal; returns whether there may be more.
+
+        The collector of cycles is off meanwhile: a batch has none, and searching its lists for some takes longer
+        than reading it.
+        """
+        gc.disable()
+        try:
+            return self._take(found)
+        finally:
+            gc.enable()
+
+    def _take(self, found: list[Signal]) -> bool:
         records: list[Record] = []
         rows = 0
         while rows < MOST and (more := self._reader.batch()):
@@ -116,14 +148,14 @@ class Monitor:
         predictions = [r for r in records if r.kind == "prediction"]
         explanations = [r for r in records if r.kind == "explanation"]
         labels = [_feedback.decode(r.payload) for r in records if r.kind == "feedback"]
-        if predictions or explanations:
-            batch, times = self._batches.of(predictions, explanations, self._realised)
+        if predictions:
+            batch, times = self._batches.of(predictions, self._realised)
             self.state.newest = max(self.state.newest, batch.newest)
             self.state.rows += batch.rows
             for part in self._cutter.cut(batch, times):
                 self._look(self._unlabelled, part, found)
-            if batch.explained and not batch.rows:
-                self._look(self._unlabelled, batch, found)
+        for part in self._explained.cut(*self._batches.explained(explanations)):
+            self._look(self._explaining, part, found)
         for label in labels:
             self.state.labelled = max(self.state.labelled, label.time)
             truth = self._scorer.truth(label.value)
@@ -145,8 +177,9 @@ class Monitor:
         if not found and self.state.position == self._reader.position:
             return []
         state = self.state
-        state.position, state.cutter, state.realised = self._reader.position, self._cutter, self._realised.state
-        state.detectors = {d.name: d.state() for d in (*self._unlabelled, *self._labelled)}
+        state.position, state.realised = self._reader.position, self._realised.state
+        state.cutter, state.explained = self._cutter, self._explained
+        state.detectors = {d.name: d.state() for d in self._all}
         with self._workspace.store.begin() as connection:
             record_signals(connection, found)
             save_state(connection, MONITOR, state)

@@ -3,6 +3,7 @@
 from everloop.monitoring.concept_drift import ConceptDrift, DriftRules, DriftState, LabelledRow, started
 from everloop.monitoring.data_drift import data_drift
 from everloop.monitoring.detector import Detector, MeanDetector, Rules
+from everloop.monitoring.explanation_drift import ExplanationDrift
 from everloop.monitoring.labels import Joined, JoinState, LabelJoin
 from everloop.monitoring.realised import RealisedState, RealisedWindows
 from everloop.monitoring.reference import Reference
@@ -16,6 +17,7 @@ __all__ = [
     "Detector",
     "DriftRules",
     "DriftState",
+    "ExplanationDrift",
     "JoinState",
     "Joined",
     "LabelJoin",

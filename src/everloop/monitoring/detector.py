@@ -70,7 +70,7 @@ class MeanDetector:
 
     def update(self, batch: Window) -> Signal | None:
         """Add the batch; judge the window when it closes."""
-        if batch.rows or batch.explained:
+        if batch.rows:
             sums, rows = self.measure(batch)
             self.sums, self.rows = self.sums + sums, self.rows + rows
         if not batch.last or self.rows < FEWEST:

@@ -38,25 +38,17 @@ class ConfidenceLoss(LossModel):
     method = "confidence-based"
 
     def __init__(self, answers: Floats, losses: Floats) -> None:
-        self._bins = Binned(answers.max(1))
-        place = self._places(answers)
-        counts = np.bincount(place, minlength=len(self._bins.edges) + 1)
-        sums = np.bincount(place, losses, len(self._bins.edges) + 1)
-        self._losses = (sums + 4 * losses.mean()) / (counts + 4)
+        self._table = _Table(answers.max(1), losses)
 
     def estimate(self, values: Any, answers: Floats) -> Floats:  # noqa: ARG002
-        found: Floats = self._losses[self._places(answers)]
-        return found
-
-    def _places(self, answers: Floats) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = np.searchsorted(self._bins.edges, answers.max(1), "left")
-        return found
+        return self._table.look(answers.max(1))
 
 
 class DirectLoss(LossModel):
     """Regression: the loss as a function of inputs and answer, by ridge regression (direct loss estimation).
 
-    It is fitted on the logarithm, and scaled so that it is right on average: a few large losses say little of the rest.
+    It is fitted on the logarithm, since a few large losses say little of the rest, and ranks rows; what loss a rank has
+    is the mean of out-of-time rows of like rank, so no row is expected to lose more than such rows did.
     """
 
     method = "direct loss estimation"
@@ -69,19 +61,30 @@ class DirectLoss(LossModel):
         ridge = np.eye(features.shape[1]) * max(1.0, 0.02 * len(losses))
         ridge[0, 0] = 1e-9
         self._weights = np.linalg.solve(features.T @ features + ridge, features.T @ target)
-        self._low, self._high = np.quantile(target, [0.02, 0.98])
-        self._factor = float(losses.mean()) / float(self._raw(features).mean())
+        self._table = _Table(features @ self._weights, losses)
 
     def estimate(self, values: Any, answers: Floats) -> Floats:
-        return self._factor * self._raw(self._features(values, answers))
+        return self._table.look(self._features(values, answers) @ self._weights)
 
     def _features(self, values: Any, answers: Floats) -> Floats:
         points = self._embedding.points(values)
         answer = np.clip((answers[:, :1] - self._centre) / self._scale, -6, 6)
         return np.hstack([np.ones((len(points), 1)), answer, answer**2, points, self._embedding.features(points)])
 
-    def _raw(self, features: Floats) -> Floats:
-        found: Floats = np.exp(np.clip(features @ self._weights, self._low, self._high))
+
+class _Table:
+    """The mean loss of the reference's rows by a score, in bins of equal counts, drawn to the mean of all."""
+
+    def __init__(self, scores: Floats, losses: Floats) -> None:
+        self._bins = Binned(scores)
+        place = np.searchsorted(self._bins.edges, scores, "left")
+        counts = np.bincount(place, minlength=len(self._bins.edges) + 1)
+        sums = np.bincount(place, losses, len(self._bins.edges) + 1)
+        self._losses = (sums + 4 * losses.mean()) / (counts + 4)
+
+    def look(self, scores: Floats) -> Floats:
+        """Return one expected loss a score."""
+        found: Floats = self._losses[np.searchsorted(self._bins.edges, scores, "left")]
         return found
 
 

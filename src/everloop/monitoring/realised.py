@@ -19,7 +19,7 @@ class _Open(msgspec.Struct):
 
     predicted: int = 0
     truth: list[float] = []
-    answers: list[list[float]] = []
+    answers: list[Any] = []
 
     def coverage(self) -> float:
         return len(self.truth) / self.predicted if self.predicted else 0.0
@@ -32,7 +32,7 @@ class RealisedState(msgspec.Struct):
     waiting: dict[str, tuple[int, list[Any]]] = {}
     open: dict[int, _Open] = {}
     passed: int = -1
-    late: int = 0
+    unmatched: int = 0
 
 
 class RealisedWindows:
@@ -47,11 +47,13 @@ class RealisedWindows:
         self._length, self._coverage, self._most = length, coverage, most
         self.state = state or RealisedState()
 
-    def predicted(self, id: str, time: float, answers: Sequence[list[float]]) -> None:
+    def predicted(self, id: str, time: float, answers: Sequence[Any]) -> None:
         """Remember the answers to a prediction's rows."""
-        window = int(time // self._length)
         state = self.state
-        if window <= state.passed or id in state.waiting or not self._sampled(id):
+        if state.share < 1.0 and not self._sampled(id):
+            return
+        window = int(time // self._length)
+        if window <= state.passed or id in state.waiting:
             return
         state.waiting[id] = (window, list(answers))
         state.open.setdefault(window, _Open()).predicted += len(answers)
@@ -62,7 +64,7 @@ class RealisedWindows:
         """Take one label; one sent twice counts once."""
         found = self.state.waiting.get(id)
         if found is None:
-            self.state.late += self._sampled(id)
+            self.state.unmatched += self._sampled(id)
             return
         window, answers = found
         if not 0 <= row < len(answers) or answers[row] is None:
@@ -74,9 +76,9 @@ class RealisedWindows:
         if all(answer is None for answer in answers):
             del self.state.waiting[id]
 
-    def closed(self, now: float) -> list[tuple[Window, list[float], list[list[float]]]]:
+    def closed(self, now: float) -> list[tuple[Window, list[float], list[Any]]]:
         """Return the windows that close by now, with truth and answers of their labelled rows."""
-        found: list[tuple[Window, list[float], list[list[float]]]] = []
+        found: list[tuple[Window, list[float], list[Any]]] = []
         over = [w for w in sorted(self.state.open) if (w + 1) * self._length <= now]
         enough = [w for w in over if self.state.open[w].coverage() >= self._coverage]
         for window in enough:

@@ -17,7 +17,8 @@ class Window(msgspec.Struct, frozen=True):
     """A batch of rows of the window from `start` to `end`; `last` closes it, and may hold no row.
 
     `columns` holds an array of numbers (NaN where missing) or a list of values, by name; `answers` those of the
-    champion; `flags` which rows a guard flagged; `explained` the contributions of explained rows by column.
+    champion; `flags` which rows a guard flagged. `explained` holds contributions by column, of
+    a batch whose rows were explained.
     `losses` and `truth` are there for rows whose label is known.
     """
 
@@ -36,7 +37,7 @@ class Window(msgspec.Struct, frozen=True):
     labelled: float = 0.0
 
     def part(self, chosen: slice, start: float, end: float, *, last: bool) -> Window:
-        """Return some of the rows as a batch of another window; what was explained goes with the last."""
+        """Return some of the rows, or of those that were explained, as a batch of another window."""
         flags = {name: found[chosen] for name, found in self.flags.items()}
         return Window(
             start=start,
@@ -46,7 +47,7 @@ class Window(msgspec.Struct, frozen=True):
             columns={name: values[chosen] for name, values in self.columns.items()},
             answers=None if self.answers is None else self.answers[chosen],
             flags=flags,
-            explained={} if last else self.explained,
+            explained={name: found[chosen] for name, found in self.explained.items()},
             newest=self.newest,
             labelled=self.labelled,
         )
