@@ -30,6 +30,7 @@ class ColumnDrift(MeanDetector):
         self._moments = np.zeros(2)
 
     def measure(self, batch: Window) -> tuple[Floats, float]:
+        """Return the sums of the batch's features, and how many rows they are of."""
         values = batch.columns.get(self.column)
         if values is None:
             return np.zeros(self.profile.width), 0.0
@@ -39,12 +40,14 @@ class ColumnDrift(MeanDetector):
         return self._feature.sums(values)
 
     def update(self, batch: Window) -> Any:
+        """Add the batch; judge the window when it closes."""
         found = super().update(batch)
         if found is not None:
             self._moments = np.zeros(2)
         return found
 
     def told(self, mean: Floats, expected: Floats) -> tuple[float, dict[str, Any]]:
+        """Return how far the window lies from what was expected, and what shows it."""
         evidence: dict[str, Any] = {"column": self.column, "test": self._feature.test}
         bins, before = histogram(self._feature, expected)
         _, now = histogram(self._feature, mean)
@@ -66,12 +69,15 @@ class ColumnDrift(MeanDetector):
         return float(np.linalg.norm(mean - expected)), evidence
 
     def state(self) -> dict[str, Any]:
+        """Return all that a restart needs."""
         return super().state() | {"moments": self._moments.tolist()}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
         super().restore(state)
         self._moments = np.asarray(state["moments"], np.float64)
 
     def merge(self, other: Any) -> None:
+        """Add what another worker saw of the open window."""
         super().merge(other)
         self._moments = self._moments + other._moments

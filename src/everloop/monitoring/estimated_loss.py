@@ -41,6 +41,7 @@ class ConfidenceLoss(LossModel):
         self._table = _Table(answers.max(1), losses)
 
     def estimate(self, values: Any, answers: Floats) -> Floats:  # noqa: ARG002
+        """Return one expected loss a row."""
         return self._table.look(answers.max(1))
 
 
@@ -64,6 +65,7 @@ class DirectLoss(LossModel):
         self._table = _Table(features @ self._weights, losses)
 
     def estimate(self, values: Any, answers: Floats) -> Floats:
+        """Return one expected loss a row."""
         return self._table.look(self._features(values, answers) @ self._weights)
 
     def _features(self, values: Any, answers: Floats) -> Floats:
@@ -96,6 +98,7 @@ class EstimatedLoss(MeanDetector):
         self._model = model
 
     def measure(self, batch: Window) -> tuple[Floats, float]:
+        """Return the sums of the batch's features, and how many rows they are of."""
         if batch.answers is None or not len(batch.answers):
             return np.zeros(1), 0.0
         known = ~np.isnan(batch.answers[:, 0])
@@ -103,5 +106,6 @@ class EstimatedLoss(MeanDetector):
         return np.array([found.sum()]), float(known.sum())
 
     def told(self, mean: Floats, expected: Floats) -> tuple[float, dict[str, Any]]:
+        """Return how far the window lies from what was expected, and what shows it."""
         told = {"loss": float(mean[0]), "usual": float(expected[0]), "method": self._model.method}
         return float(mean[0] - expected[0]), told

@@ -44,12 +44,14 @@ class Binned:
         self.edges = inner[inner < known.max()] if len(known) and len(inner) > 1 else inner
 
     def rows(self, values: Any) -> Floats:
+        """Return (rows, features); a row that is missing is NaN."""
         x = np.asarray(values, np.float64)
         found = (x[:, None] <= self.edges).astype(np.float64)
         found[np.isnan(x)] = np.nan
         return found
 
     def sums(self, values: Any) -> tuple[Floats, float]:
+        """Return the sums of features, and over how many rows that are there."""
         x = np.asarray(values, np.float64)
         place = np.searchsorted(self.edges, x, "left")  # NaN sorts behind all
         counts = np.bincount(place, minlength=len(self.edges) + 1)[: len(self.edges)].astype(np.float64)
@@ -66,12 +68,14 @@ class Counted:
         self._place = {name: i for i, name in enumerate(self.names)}
 
     def rows(self, values: Any) -> Floats:
+        """Return (rows, features); a row that is missing is NaN."""
         found = np.zeros((len(values), len(self.names) + 1))
         places = [self._place.get(_text(v), len(self.names)) for v in values]
         found[np.arange(len(places)), places] = 1.0
         return found
 
     def sums(self, values: Any) -> tuple[Floats, float]:
+        """Return the sums of features, and over how many rows that are there."""
         found = np.zeros(len(self.names) + 1)
         for value, count in Counter(values if isinstance(values, list) else values.tolist()).items():
             found[self._place.get(_text(value), len(self.names))] += count
@@ -84,9 +88,11 @@ class Texts:
     shares, test = False, "mean embedding of hashed trigrams"
 
     def rows(self, values: Any) -> Floats:
+        """Return (rows, features); a row that is missing is NaN."""
         return np.array([_hashed(_text(value)) for value in values]).reshape(len(values), WIDTH)
 
     def sums(self, values: Any) -> tuple[Floats, float]:
+        """Return the sums of features, and over how many rows that are there."""
         return self.rows(values).sum(0), float(len(values))
 
 
@@ -99,6 +105,7 @@ class Images:
         self._shape = shape if len(shape) > 1 else (1, int(np.prod(shape)))
 
     def rows(self, values: Any) -> Floats:
+        """Return (rows, features); a row that is missing is NaN."""
         x = np.asarray(values, np.float64).reshape(len(values), *self._shape)
         parts = [
             part
@@ -109,6 +116,7 @@ class Images:
         return np.concatenate([[p.mean(1) for p in flat], [p.std(1) for p in flat]]).T
 
     def sums(self, values: Any) -> tuple[Floats, float]:
+        """Return the sums of features, and over how many rows that are there."""
         return self.rows(values).sum(0), float(len(values))
 
 

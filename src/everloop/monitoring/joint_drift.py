@@ -54,11 +54,13 @@ class JointDrift(MeanDetector):
         self._embedding = embedding
 
     def measure(self, batch: Window) -> tuple[Floats, float]:
+        """Return the sums of the batch's features, and how many rows they are of."""
         if not batch.rows:
             return np.zeros(self.profile.width), 0.0
         return self._embedding.features(self._embedding.points(batch.columns)).sum(0), float(batch.rows)
 
     def told(self, mean: Floats, expected: Floats) -> tuple[float, dict[str, Any]]:
+        """Return how far the window lies from what was expected, and what shows it."""
         distance = float(np.sqrt(2 * ((mean - expected) ** 2).mean()))
         return distance, {"test": "maximum mean discrepancy", "columns": len(self._embedding.columns)}
 

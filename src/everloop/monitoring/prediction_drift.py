@@ -28,12 +28,14 @@ class PredictionDrift(MeanDetector):
         self._features = features
 
     def measure(self, batch: Window) -> tuple[Floats, float]:
+        """Return the sums of the batch's features, and how many rows they are of."""
         if batch.answers is None or not len(batch.answers):
             return np.zeros(self.profile.width), 0.0
         known = batch.answers[~np.isnan(batch.answers[:, 0])]
         return np.concatenate([f.sums(known[:, i])[0] for i, f in self._features.items()]), float(len(known))
 
     def told(self, mean: Floats, expected: Floats) -> tuple[float, dict[str, Any]]:
+        """Return how far the window lies from what was expected, and what shows it."""
         at = int(np.abs(mean - expected).argmax())
         for place, feature in self._features.items():  # noqa: B007
             if at < len(feature.edges):

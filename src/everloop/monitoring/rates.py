@@ -26,10 +26,12 @@ class FlagRate(MeanDetector):
         self._guard = guard
 
     def measure(self, batch: Window) -> tuple[Floats, float]:
+        """Return the sums of the batch's features, and how many rows they are of."""
         flagged = batch.flags.get(self._guard)
         return np.array([0.0 if flagged is None else float(np.count_nonzero(flagged))]), float(batch.rows)
 
     def told(self, mean: Floats, expected: Floats) -> tuple[float, dict[str, Any]]:
+        """Return how far the window lies from what was expected, and what shows it."""
         told = {"guard": self._guard, "rate": float(mean[0]), "usual": float(expected[0])}
         return max(0.0, float(mean[0] - expected[0])), told
 
@@ -44,12 +46,14 @@ class MissingRate(MeanDetector):
         self.column = column
 
     def measure(self, batch: Window) -> tuple[Floats, float]:
+        """Return the sums of the batch's features, and how many rows they are of."""
         values = batch.columns.get(self.column)
         if values is None:
             return np.zeros(1), 0.0
         return np.array([float(np.count_nonzero(missing(values)))]), float(len(values))
 
     def told(self, mean: Floats, expected: Floats) -> tuple[float, dict[str, Any]]:
+        """Return how far the window lies from what was expected, and what shows it."""
         told = {"column": self.column, "rate": float(mean[0]), "usual": float(expected[0])}
         return max(0.0, float(mean[0] - expected[0])), told
 

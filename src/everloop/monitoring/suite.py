@@ -93,7 +93,7 @@ def labelled(
     truth_metric = reference.metric if answers.size else 0.0
     means = blocks.means()
     deviation = float(means.std(ddof=1)) if len(means) > 1 else abs(float(means.mean()))
-    usual = float(means.mean()) + deviation / math.sqrt(len(means))
+    usual = float(means.mean()) + 2 * deviation / math.sqrt(len(means))  # it may be wrong by so much in every window
     limit = cusum_limit(cut.run_length(reference))
     return [
         RealisedMetric(which, truth_metric, metric),
