@@ -26,7 +26,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/.dev
-	@for bench in bench/*.py bench/loop bench/pipelines bench/serving; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+	@for bench in bench/*.py bench/detectors bench/loop bench/pipelines bench/serving; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
 protocol: $(VENV)/.dev
 	$(BIN)/python -m grpc_tools.protoc --proto_path=src/everloop/serving --descriptor_set_out=src/everloop/serving/inference.pb inference.proto

@@ -259,6 +259,12 @@ class Monitoring(Section, frozen=True, kw_only=True):
     """Event time between two evaluations."""
     block: str = "1d"
     """Event time whose rows are alike: tests count blocks, not rows."""
+    window: str = ""
+    """What the monitor judges at a time: a duration, or a number of rows; `block` without it."""
+    false_alarms: float = 0.1
+    """False alarms a month (30 days) of all signals of the monitor together, at most."""
+    stale: str = "1d"
+    """A newest prediction older than that is told as a signal."""
 
 
 class Recalibration(Section, frozen=True, kw_only=True):
@@ -483,6 +489,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["replay", "rollout_delay"], settings.replay.rollout_delay),
         (["monitoring", "interval"], settings.monitoring.interval),
         (["monitoring", "block"], settings.monitoring.block),
+        (["monitoring", "stale"], settings.monitoring.stale),
         (["training", "horizon"], settings.training.horizon),
         (["serving", "timeout"], settings.serving.timeout),
         (["serving", "batch_wait"], settings.serving.batch_wait),
@@ -511,6 +518,7 @@ def _check_values(settings: Settings, text: str, path: str) -> None:
         (["deployment", "max_latency_ratio"], settings.deployment.max_latency_ratio, 1.0, 1000.0),
         (["deployment", "max_disparity_increase"], settings.deployment.max_disparity_increase, 0.0, 1000.0),
         *_ranges_of_triggers(settings.triggers),
+        (["monitoring", "false_alarms"], settings.monitoring.false_alarms, 1e-6, 30.0),
         *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
         (["recalibration", "bounds"], settings.recalibration.bounds[0], 0.01, 1.0),
         (["recalibration", "bounds"], settings.recalibration.bounds[1], 1.0, 100.0),
@@ -553,6 +561,10 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
     if (planned := settings.triggers.schedule) and bool(planned.cron) == bool(planned.every):
         message = "[triggers.schedule] needs cron = '0 3 * * *' or every = '7d', one of both"
         raise SettingsError(message, path, _line(text, ["triggers", "schedule"]))
+    watched = settings.monitoring.window
+    if watched and not re.fullmatch(r"[1-9]\d*|[1-9]\d*\s*[smhdw]", watched):
+        message = f"[monitoring.window] {watched!r}: write a duration such as '1h', or a number of rows such as '5000'"
+        raise SettingsError(message, path, _line(text, ["monitoring", "window"]))
     if sticky is not None and not re.fullmatch(r"(header|column):.+", sticky):
         message = f"[deployment.sticky_by] {sticky!r}: write 'header:NAME' or 'column:NAME'"
         raise SettingsError(message, path, _line(text, ["deployment", "sticky_by"]))

@@ -73,7 +73,10 @@ def test_wrong_usage_is_one_sentence(run: Run, tmp_path: Path) -> None:
     for arguments, sentence in (
         (("erase", id), "an erasure needs a reason"),
         (("erase", "--reason", "x"), "say which predictions"),
-        (("show", "nothing"), "no decision, rollout, version, data version, run, event or prediction 'nothing'"),
+        (
+            ("show", "nothing"),
+            "no decision, rollout, version, data version, run, event, signal or prediction 'nothing'",
+        ),
         (("retain", "--keep", "soon"), "--keep: 'soon'"),
     ):
         code, _, err = run(*arguments, "--project", str(folder))

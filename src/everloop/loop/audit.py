@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from everloop.journal.search import find
 from everloop.loop.controller import ControllerState
 from everloop.loop.export import export
 from everloop.loop.exported import erase_from_exports, ids_in_exports, plain
+from everloop.loop.monitoring import MONITOR, MonitorState
 from everloop.loop.records import load_state
 from everloop.loop.trail import show
 from everloop.loop.workspace import Workspace
@@ -106,13 +108,14 @@ def erase(
 def retain(workspace: Workspace, keep: float, now: float, out: Path | None = None) -> dict[str, Any]:
     """Remove the segments whose records are all older than `keep` seconds, exported to `out` before, where it is given.
 
-    What the controller has not read stays. Returns how many records went and the oldest that stays.
+    What controller and monitor have not read stays. Returns how many records went and the oldest that stays.
     """
     if out is not None:
         export(workspace, out)
     with workspace.store.read() as connection:
         state: ControllerState = load_state(connection, "controller", ControllerState)
-    needed = state.watch.position.segment
+        watched = load_state(connection, MONITOR, MonitorState)
+    needed = min(state.watch.position.segment, watched.position.segment if watched.version else sys.maxsize)
     keys = trusted(workspace.keys)
     before = read(workspace.journal, keys).start.number
     made = erasing.drop(workspace.journal, workspace.key, keys, now - keep, needed, now)

@@ -12,6 +12,7 @@ from everloop.errors import NotFoundError
 from everloop.journal import Record
 from everloop.journal.search import find
 from everloop.loop.dataset import repository
+from everloop.loop.drift import signal_of
 from everloop.loop.lease import holder
 from everloop.loop.plans import current_plan
 from everloop.loop.workspace import Workspace
@@ -82,7 +83,7 @@ def cache_of(workspace: Workspace, decision: str) -> list[Explained]:
 
 
 def show(workspace: Workspace, id: str) -> Shown:
-    """Return the decision, rollout, version, data version, run, event or prediction of an id, with its links.
+    """Return the decision, rollout, version, data version, run, event, signal or prediction of an id, with its links.
 
     Raises `NotFoundError` with the close match.
     """
@@ -92,9 +93,13 @@ def show(workspace: Workspace, id: str) -> Shown:
             if row is not None:
                 links = _links(connection, kind, dict(row)) | _tagged(workspace, kind, id)
                 return Shown(kind, id, _readable(dict(row)), links)
+    if told := signal_of(workspace, id):
+        return Shown("signal", id, _readable(told), {})
     records = find(workspace.journal, id.lower())
     if not records:
-        raise NotFoundError("decision, rollout, version, data version, run, event or prediction", id, _ids(workspace))
+        raise NotFoundError(
+            "decision, rollout, version, data version, run, event, signal or prediction", id, _ids(workspace)
+        )
     return _prediction(workspace, id, records)
 
 

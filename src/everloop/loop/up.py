@@ -86,6 +86,8 @@ def companions(workspace: Workspace, logs: Path) -> tuple[list[Child], list[str]
         told.append(f"events      http://{door.host}:{door.port}")
     else:
         told.append(f"events      not taken: port {door.port} is taken ([events] port names another)")
+    watching = (sys.executable, "-m", "everloop.cli", "monitor", "--project", str(workspace.folder))
+    found.append(Child("monitor", watching, logs / "monitor.log", needed=False))
     if tracking.mlflow or tracking.tensorboard:
         command = (sys.executable, "-m", "everloop.cli", "track", "--project", str(workspace.folder))
         found.append(Child("tracking", command, logs / "tracking.log", needed=False))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["chi_squared", "jensen_shannon", "kolmogorov_smirnov", "population_stability"]
+__all__ = ["chi_squared", "jensen_shannon", "kolmogorov_smirnov", "population_stability", "share_distances"]
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +70,15 @@ def jensen_shannon(reference: Floats, window: Floats, bins: int = 20) -> float:
         return float((x[seen] * np.log2(x[seen] / middle[seen])).sum())
 
     return math.sqrt(max(0.0, (divergence(p) + divergence(q)) / 2))
+
+
+def share_distances(reference: Floats, window: Floats) -> dict[str, float]:
+    """Return the population stability index and the Jensen-Shannon distance of two lists of shares, bin by bin."""
+    p, q = (np.maximum(np.asarray(x, np.float64), 1e-4) for x in (reference, window))
+    p, q = p / p.sum(), q / q.sum()
+    middle = (p + q) / 2
+    divergence = float((p * np.log2(p / middle) + q * np.log2(q / middle)).sum()) / 2
+    return {"psi": float(((q - p) * np.log(q / p)).sum()), "jensen_shannon": math.sqrt(max(0.0, divergence))}
 
 
 def _stability(reference: NDArray[np.int64], window: NDArray[np.int64]) -> float:

@@ -1,0 +1,45 @@
+"""`everloop drift`: what the monitor says, and the records behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["drift"]
+
+
+def drift(
+    signal: Annotated[str | None, typer.Argument(help="One signal: its id (s-12) or its name.")] = None,
+    project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
+    records: Annotated[bool, typer.Option("--records", help="Print the predictions behind the signal.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture of what moved to this .png or .html.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the newest signals of the monitor, or one with its histograms and the predictions behind it."""
+    from everloop.cli.output import show_json, show_record, show_table
+    from everloop.errors import UsageError
+    from everloop.loop.drift import behind, latest, one, row_of
+    from everloop.loop.workspace import opened
+
+    if records and signal is None:
+        raise UsageError("--records needs a signal: name one, such as data_drift:temp or s-12")
+    with opened(project) as workspace:
+        found = [one(workspace, signal)] if signal else latest(workspace)
+        if plot is not None:
+            from everloop.tracking.drift_plots import write_plot
+
+            write_plot(plot, found)
+        told = behind(workspace, found[0]) if records else []
+    if json:
+        show_json({"signals": found, **({"records": told} if records else {})})
+    elif records:
+        show_table(f"Predictions behind {found[0]['name']}", told)
+    elif signal:
+        print(f"signal {found[0]['id']}")
+        show_record({name: value for name, value in found[0].items() if name != "id"})
+    elif found:
+        show_table("Signals", [row_of(signal) for signal in found])
+    else:
+        print("no window was judged yet: `everloop monitor` watches, and `everloop up` runs it")
