@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 OUT ?= demo
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all slow check bench protocol requirements clean
+.PHONY: demo test test-all slow chaos check bench protocol requirements clean
 
 demo: $(VENV)/.platform
 	$(BIN)/everloop demo $(if $(DATA),--data $(DATA)) --out $(OUT)
@@ -16,6 +16,9 @@ test: $(VENV)/.dev check
 slow: $(VENV)/.dev
 	tools/setup slow $(PYTHON) $(VENV)
 	$(BIN)/pytest -q -m slow || [ $$? = 5 ]
+
+chaos: $(VENV)/.dev  # kill -9 at every single fault point of the triggers
+	EVERLOOP_KILL_EVERY=1 $(BIN)/pytest -q -m slow tests/loop/test_kills.py
 
 test-all: test slow
 

@@ -121,7 +121,7 @@ class Project:
             return Record(status(workspace))
 
     def show(self, id: str) -> Record:
-        """Return anything by its id: decision, rollout, version, run, data version, event, signal, prediction; with links."""
+        """Return anything by its id: decision, rollout, version, run, data, event, signal, prediction; with links."""
         with self._opened() as workspace:
             found = show(workspace, id)
         return Record({"kind": found.kind, "id": found.id, "links": found.links, **found.record})
