@@ -79,7 +79,7 @@ def children(project: Path, port: int, clock: str, logs: Path) -> list[Child]:
 def companions(workspace: Workspace, logs: Path) -> tuple[list[Child], list[str]]:
     """Return the processes that show what happens, without which all goes on, and a line on each."""
     tracking, found, told = workspace.settings.tracking, list[Child](), list[str]()
-    if tracking.mlflow or tracking.tensorboard:
+    if tracking.mlflow or tracking.tensorboard or workspace.settings.elastic.url:
         command = (sys.executable, "-m", "everloop.cli", "track", "--project", str(workspace.folder))
         found.append(Child("tracking", command, logs / "tracking.log", needed=False))
     if tracking.mlflow == "local":
