@@ -10,6 +10,7 @@ from tests.shippers.sites import tracked_project
 from tests.shippers.test_elastic import prediction, write
 
 from everloop.errors import SystemError_, UsageError
+from everloop.loop.elastic import set_up
 from everloop.loop.tracking import run_tracking
 from everloop.loop.workspace import opened
 from everloop.store import outbox
@@ -59,3 +60,17 @@ def test_a_key_that_is_not_there_is_named(project: Path) -> None:
     settle(project, "url = 'http://127.0.0.1:1'\napi_key = 'EVERLOOP_TEST_NO_SUCH_KEY'")
     with pytest.raises(UsageError, match="no variable EVERLOOP_TEST_NO_SUCH_KEY"):
         run_tracking(project, once=True)
+
+
+def test_setup_puts_policy_and_template(project: Path) -> None:
+    with elastic_server() as server:
+        settle(project, f"url = '{server.url}'")
+        with opened(project) as workspace:
+            assert set_up(workspace, 30) == ["_ilm/policy/everloop", "_index_template/everloop"]
+        assert server.put["/_ilm/policy/everloop"]["policy"]["phases"]["delete"]["min_age"] == "30d"
+        put = server.put["/_index_template/everloop"]
+        assert "everloop-predictions-*" in put["index_patterns"]
+        assert put["template"]["settings"]["index"]["lifecycle"]["name"] == "everloop"
+        server.product = None
+        with opened(project) as workspace, pytest.raises(SystemError_, match="does not take the setup"):
+            set_up(workspace, 30)

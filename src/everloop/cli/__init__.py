@@ -18,6 +18,7 @@ from everloop.cli import (
     deploy,
     deployment,
     doctor,
+    elastic,
     feedback,
     gc,
     image,
@@ -75,6 +76,7 @@ app.add_typer(deployment.deployment)
 app.add_typer(pipeline.pipeline)
 app.add_typer(image.image)
 app.add_typer(ci.ci)
+app.add_typer(elastic.elastic)
 
 
 def main() -> None:

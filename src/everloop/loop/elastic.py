@@ -6,13 +6,14 @@ import hashlib
 import os
 from typing import Any
 
-from everloop.errors import UsageError
+from everloop.errors import SystemError_, UsageError
+from everloop.exporters.elastic import policy, template
 from everloop.loop.workspace import Workspace
 from everloop.shippers.dead_letters import DeadLetters
 from everloop.shippers.elastic import Bulk, ElasticTarget, connect
 from everloop.shippers.journal_shipper import JournalShipper
 
-__all__ = ["client_of", "elastic_target", "journal_shipper"]
+__all__ = ["client_of", "elastic_target", "journal_shipper", "set_up"]
 
 
 def client_of(workspace: Workspace) -> Any:
@@ -39,6 +40,19 @@ def journal_shipper(workspace: Workspace) -> JournalShipper:
     return JournalShipper(
         workspace.journal, offsets, elastic.index, workspace.name, lambda: _bulk(workspace, "journal")
     )
+
+
+def set_up(workspace: Workspace, days: int) -> list[str]:
+    """Put the policy and the template on the server; return what was put."""
+    client, name = client_of(workspace), workspace.settings.elastic.index
+    from elasticsearch import ApiError, TransportError
+
+    try:
+        client.ilm.put_lifecycle(name=name, **policy(days))
+        client.indices.put_index_template(name=name, **template(name))
+    except (ApiError, TransportError) as error:
+        raise SystemError_(f"Elasticsearch does not take the setup: {error.message}".splitlines()[0]) from error
+    return [f"_ilm/policy/{name}", f"_index_template/{name}"]
 
 
 def _bulk(workspace: Workspace, name: str) -> Bulk:
