@@ -20,6 +20,7 @@ __all__ = [
     "Data",
     "DataDrift",
     "Deployment",
+    "Elastic",
     "Events",
     "Guards",
     "Monitoring",
@@ -351,6 +352,17 @@ class Replay(Section, frozen=True, kw_only=True):
     """What one retraining costs, in the unit of the summed loss; added to each alternative's loss."""
 
 
+class Elastic(Section, frozen=True, kw_only=True):
+    """`[elastic]`: where predictions, labels, explanations and changes are searched."""
+
+    url: str = ""
+    """Of Elasticsearch; nothing is sent without it."""
+    api_key: str = ""
+    """The name of an environment variable that holds the key."""
+    index: str = "everloop"
+    """What the names of the indices begin with."""
+
+
 class Pipelines(Section, frozen=True, kw_only=True):
     """`[pipelines]`: where the steps of a retraining run."""
 
@@ -405,6 +417,7 @@ class Settings(Section, frozen=True, kw_only=True):
     serving: Serving = Serving()
     tracking: Tracking = Tracking()
     events: Events = Events()
+    elastic: Elastic = Elastic()
     pipelines: Pipelines = Pipelines()
     replay: Replay = Replay()
     storage: Storage = Storage()
@@ -555,6 +568,7 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
     if mlflow is True or (isinstance(mlflow, str) and not re.fullmatch(r"local|https?://.+", mlflow)):
         message = f"[tracking.mlflow] {mlflow!r}: write 'local', the URL of a tracking server, or false"
         raise SettingsError(message, path, _line(text, ["tracking", "mlflow"]))
+    _check_elastic(settings.elastic, text, path)
     if window not in ("auto", "all") and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?\s*[smhdw]", window):
         message = f"[training.window] {window!r}: write 'auto', 'all', a number of rows or a duration such as '90d'"
         raise SettingsError(message, path, _line(text, ["training", "window"]))
@@ -575,6 +589,18 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
             "the label, versions are compared on what each itself answered, by key"
         )
         raise SettingsError(message, path, _line(text, ["deployment", "labels"]))
+
+
+def _check_elastic(elastic: Elastic, text: str, path: str) -> None:
+    forms = {
+        "url": (r"(https?://.+)?", "write the URL of a server, or nothing"),
+        "api_key": (r"([A-Za-z_]\w*)?", "write the name of an environment variable, never the key"),
+        "index": (r"[a-z0-9][a-z0-9_.-]{0,99}", "write small letters, digits, '.', '_' and '-'"),
+    }
+    for key, (form, told) in forms.items():
+        if not re.fullmatch(form, value := getattr(elastic, key)):
+            shown = "the value" if key == "api_key" else repr(value)
+            raise SettingsError(f"[elastic.{key}] {shown}: {told}", path, _line(text, ["elastic", key]))
 
 
 def _line(text: str, keys: list[str]) -> int | None:

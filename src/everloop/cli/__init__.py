@@ -19,6 +19,7 @@ from everloop.cli import (
     deployment,
     doctor,
     drift,
+    elastic,
     events,
     feedback,
     gc,
@@ -84,6 +85,7 @@ app.add_typer(image.image)
 app.add_typer(ci.ci)
 app.add_typer(observe.observe)
 app.add_typer(triggers.triggers)
+app.add_typer(elastic.elastic)
 
 
 def main() -> None:

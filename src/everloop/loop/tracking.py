@@ -1,4 +1,4 @@
-"""Brings MLflow and TensorBoard up to date with the store, in a process of its own: nothing waits for it."""
+"""Brings MLflow, TensorBoard and Elasticsearch up to date, in a process of its own: nothing waits for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ import sqlalchemy as sa
 from everloop import bundles, registry, store
 from everloop.bundles import Bundle, trusted
 from everloop.errors import BundleError, BusyError, EverloopError, SystemError_
+from everloop.loop.elastic import elastic_target, journal_shipper
 from everloop.loop.lease import lease
 from everloop.loop.leash import leashed
 from everloop.loop.workspace import Workspace, opened
 from everloop.pipelines import Artifact
 from everloop.pipelines.history import KnownRun, runs_of
 from everloop.shippers import Outbox, Shipper, Target
+from everloop.shippers.elastic import ElasticTarget
+from everloop.shippers.journal_shipper import JournalShipper
 from everloop.shippers.openlineage import OpenLineageTarget, client_of
 from everloop.shippers.tensorboard import TensorBoardTarget
 from everloop.tracking import RunRecord, read_run
@@ -39,6 +42,7 @@ __all__ = [
     "tracked",
 ]
 
+Bringer = Shipper | JournalShipper
 PATIENCE, POLL = 60.0, 0.5
 KINDS = frozenset({"run", "model_version", "alias"})
 LEASE, DATABASE = "tracking.lease", "mlflow.db"
@@ -119,23 +123,24 @@ def _work(workspace: Workspace, end: Callable[[], int | None], patience: float, 
     """
     known = shippers(workspace)
     _begin_again(workspace, known)
+    all_known = [*known, *(journal_shippers(workspace) if patience else ())]
     moved, before = time.monotonic(), -1
     while True:
-        worked = _turn(workspace, known)
+        worked = _turn(workspace, all_known)
         if (goal := end()) is not None:
-            left = _waiting(known, goal)
+            left = _waiting(all_known, goal)
             if not left:
                 return
             if left != before:
                 moved, before = time.monotonic(), left
-            longest = patience if patience or any(s.trouble for s in known) else PATIENCE
+            longest = patience if patience or any(s.trouble for s in all_known) else PATIENCE
             if time.monotonic() - moved >= longest:
-                raise _late(known, goal)
+                raise _late(all_known, goal)
         if not worked:
             time.sleep(poll)
 
 
-def _turn(workspace: Workspace, known: list[Shipper]) -> bool:
+def _turn(workspace: Workspace, known: Sequence[Bringer]) -> bool:
     """Let each reader that has news bring some of it; tells whether one did, which it does alone."""
     ready = [shipper for shipper in known if shipper.ready()]
     if not ready:
@@ -165,7 +170,15 @@ def shippers(workspace: Workspace) -> list[Shipper]:
     if tracking.openlineage:
         outbox = Outbox(workspace.store, f"openlineage {tracking.openlineage}")
         found.append(Shipper("OpenLineage", outbox, OpenLineageTarget.kinds, lambda: _openlineage(workspace)))
+    if workspace.settings.elastic.url:
+        outbox = Outbox(workspace.store, f"elastic {workspace.settings.elastic.url}")
+        found.append(Shipper("Elasticsearch", outbox, ElasticTarget.kinds, lambda: elastic_target(workspace)))
     return found
+
+
+def journal_shippers(workspace: Workspace) -> list[JournalShipper]:
+    """Return the readers of the journal that the project file asks for."""
+    return [journal_shipper(workspace)] if workspace.settings.elastic.url else []
 
 
 def read_record(workspace: Workspace, run: str) -> RunRecord | None:
@@ -237,17 +250,17 @@ def _begin_again(workspace: Workspace, known: list[Shipper]) -> None:
             shipper.outbox.restart()
 
 
-def _waiting(known: list[Shipper], end: int) -> int:
+def _waiting(known: Sequence[Bringer], end: int) -> int:
     """Return how many changes up to `end` are not everywhere yet."""
     return max((s.waiting(end) for s in known), default=0)
 
 
-def _late(known: list[Shipper], end: int) -> SystemError_:
+def _late(known: Sequence[Bringer], end: int) -> SystemError_:
     late = [s for s in known if s.waiting(end)]
+    waits = {unit: _waiting([s for s in late if s.unit == unit], end) for unit in {s.unit: None for s in late}}
     told = "; ".join(f"{s.name}{f' ({s.trouble})' if s.trouble else ''}" for s in late)
-    return SystemError_(
-        f"{_waiting(known, end)} changes wait for {told}: they are kept, `everloop track --once` tries again"
-    )
+    count = " and ".join(f"{waiting} {unit}" for unit, waiting in waits.items())
+    return SystemError_(f"{count} wait for {told}: they are kept, `everloop track --once` tries again")
 
 
 def _end(workspace: Workspace) -> int:

@@ -88,7 +88,7 @@ def companions(workspace: Workspace, logs: Path) -> tuple[list[Child], list[str]
         told.append(f"events      not taken: port {door.port} is taken ([events] port names another)")
     watching = (sys.executable, "-m", "everloop.cli", "monitor", "--project", str(workspace.folder))
     found.append(Child("monitor", watching, logs / "monitor.log", needed=False))
-    if tracking.mlflow or tracking.tensorboard:
+    if tracking.mlflow or tracking.tensorboard or workspace.settings.elastic.url:
         command = (sys.executable, "-m", "everloop.cli", "track", "--project", str(workspace.folder))
         found.append(Child("tracking", command, logs / "tracking.log", needed=False))
     if tracking.mlflow == "local":

@@ -18,6 +18,8 @@ FIRST, LONGEST, TURN = 1.0, 30.0, 20
 class Shipper:
     """Brings a target up to date, turn by turn; `trouble` says why it does not answer, and is empty while it does."""
 
+    unit = "changes"
+
     def __init__(self, name: str, outbox: Outbox, kinds: frozenset[str], build: Callable[[], Target]) -> None:
         """`build` makes the target, at the first entry of these kinds and not before."""
         self.name, self.outbox, self.kinds = name, outbox, kinds
