@@ -121,7 +121,7 @@ class Project:
             return Record(status(workspace))
 
     def show(self, id: str) -> Record:
-        """Return a decision, rollout, version, data version, run, event, signal or prediction with its evidence and links."""
+        """Return anything the project knows by an id, a signal or a prediction too, with its evidence and links."""
         with self._opened() as workspace:
             found = show(workspace, id)
         return Record({"kind": found.kind, "id": found.id, "links": found.links, **found.record})
