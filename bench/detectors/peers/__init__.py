@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 PEERS = {
     "river": ("river==0.26.1", "pandas<3"),
     "evidently": ("evidently==0.7.23", "pandas<3"),
-    "nannyml": ("nannyml", "setuptools<81"),
+    "nannyml": ("nannyml", "statsmodels", "setuptools<81"),
 }
 
 
@@ -29,5 +29,6 @@ def alarms(name: str, folder: Path) -> dict[str, list[list[int]]]:
     command = [str(python), "-W", "ignore", str(HERE / f"{name}_alarms.py"), str(folder)]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{name} does not run: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        told = (done.stderr or done.stdout).strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise SystemExit(f"{name} does not run: {told[-1]}")
     return msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=dict[str, list[list[int]]])

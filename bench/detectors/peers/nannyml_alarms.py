@@ -18,10 +18,11 @@ for path in sorted(Path(sys.argv[1]).glob("*.csv")):
         column_names=names, timestamp_column_name="timestamp", chunk_period="D",
         continuous_methods=["jensen_shannon"], categorical_methods=["jensen_shannon"],
     )  # fmt: skip
-    table = calculator.fit(known).calculate(live).to_df(multilevel=True)
+    table = calculator.fit(known).calculate(live).filter(period="analysis").to_df(multilevel=True)
+    days = (table[("chunk", "chunk", "start_date")].dt.normalize() - pd.Timestamp("2024-06-01")).dt.days.tolist()
     alarms = []
     for name in names:
         rang = table[(name, "jensen_shannon", "alert")].astype(bool).tolist()
-        alarms += [day for day, now in enumerate(rang) if now and not (day and rang[day - 1])]
+        alarms += [days[i] for i, now in enumerate(rang) if now and not (i and rang[i - 1])]
     found.append(sorted(alarms))
 print(json.dumps({"nannyml, Jensen-Shannon": found}))

@@ -7,11 +7,7 @@ from pathlib import Path
 import pandas as pd
 from river import drift
 
-DETECTORS = {
-    "river ADWIN": drift.ADWIN,
-    "river Page-Hinkley": drift.PageHinkley,
-    "river KSWIN": lambda: drift.KSWIN(seed=0),
-}
+DETECTORS = {"river ADWIN": drift.ADWIN, "river Page-Hinkley": drift.PageHinkley}
 found = {name: [] for name in DETECTORS}
 for path in sorted(Path(sys.argv[1]).glob("*.csv")):
     rows = pd.read_csv(path)
