@@ -121,11 +121,7 @@ class Project:
             return Record(status(workspace))
 
     def show(self, id: str) -> Record:
-<<<<<<< HEAD
         """Return anything by its id: decision, rollout, version, run, data, event, signal, prediction; with links."""
-=======
-        """Return anything the project knows by an id, a signal or a prediction too, with its evidence and links."""
->>>>>>> 04667507fcc92f8ae520f085785381a066c9a724
         with self._opened() as workspace:
             found = show(workspace, id)
         return Record({"kind": found.kind, "id": found.id, "links": found.links, **found.record})
