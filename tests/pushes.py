@@ -94,8 +94,8 @@ class Running:
 
     @property
     def last(self) -> dict[str, Any]:
-        """The newest decision."""
-        return self.rows(tables.decision)[-1]
+        """The newest decision but for those that only ask a person."""
+        return [row for row in self.rows(tables.decision) if row["response"] != "ask"][-1]
 
     def close(self) -> None:
         """Close what it opened."""
