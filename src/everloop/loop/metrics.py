@@ -23,10 +23,11 @@ from everloop.loop.tracking import shippers
 from everloop.loop.workspace import Workspace
 from everloop.rollouts import ACTIVE
 from everloop.store import Connection
+from everloop.triggers import SENSED
 
 __all__ = ["LoopMetrics"]
 
-_TYPES = (*ASKED, CLOCK, "everloop.push", "everloop.objects", "everloop.alert")
+_TYPES = (*ASKED, CLOCK, *SENSED)
 """Types of events that are counted apart; those that others send are counted together."""
 
 

@@ -16,11 +16,11 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from everloop.errors import RequestError
+from everloop.triggers import ALERT, OBJECTS, PUSH
 from everloop.types import Event, parse_time
 
 __all__ = ["ALERT", "OBJECTS", "PUSH", "alertmanager", "cloud_events", "github", "gitlab", "s3"]
 
-PUSH, OBJECTS, ALERT = "everloop.push", "everloop.objects", "everloop.alert"
 GOOGLE_OBJECT = "google.cloud.storage.object.v1.finalized"
 _LONGEST = 255
 
