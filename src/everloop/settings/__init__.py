@@ -1,0 +1,68 @@
+"""`everloop.toml`, typed and read once: `load(folder)` returns `Settings` or one sentence with the line."""
+
+from everloop.settings.reading import FILE, changed, load, parse
+from everloop.settings.section import Section
+from everloop.settings.sections import (
+    Data,
+    Deployment,
+    Elastic,
+    Events,
+    Guards,
+    Monitoring,
+    Pipelines,
+    Project,
+    Recalibration,
+    Replay,
+    Serving,
+    Settings,
+    Storage,
+    Tracking,
+    Training,
+)
+from everloop.settings.triggers import (
+    Alerts,
+    CodePushes,
+    ConceptDrift,
+    DataDrift,
+    NewLabels,
+    Objects,
+    Pushes,
+    Schedule,
+    Triggers,
+)
+from everloop.settings.units import place, seconds, size
+
+__all__ = [
+    "FILE",
+    "Alerts",
+    "CodePushes",
+    "ConceptDrift",
+    "Data",
+    "DataDrift",
+    "Deployment",
+    "Elastic",
+    "Events",
+    "Guards",
+    "Monitoring",
+    "NewLabels",
+    "Objects",
+    "Pipelines",
+    "Project",
+    "Pushes",
+    "Recalibration",
+    "Replay",
+    "Schedule",
+    "Section",
+    "Serving",
+    "Settings",
+    "Storage",
+    "Tracking",
+    "Training",
+    "Triggers",
+    "changed",
+    "load",
+    "parse",
+    "place",
+    "seconds",
+    "size",
+]

@@ -1,0 +1,139 @@
+"""What a value must be beyond its type, told with the line that it stands on."""
+
+from __future__ import annotations
+
+import re
+
+from everloop.errors import SettingsError
+from everloop.settings.sections import Elastic, Settings
+from everloop.settings.triggers import DataDrift, NewLabels, Triggers
+from everloop.settings.units import seconds, size
+
+__all__ = ["check_values", "line_of"]
+
+
+def check_values(settings: Settings, text: str, path: str) -> None:
+    """Refuse, with a SettingsError, a value outside its range or in a wrong form."""
+    durations = [
+        (["replay", "label_delay"], settings.replay.label_delay),
+        (["replay", "training_time"], settings.replay.training_time),
+        (["replay", "rollout_delay"], settings.replay.rollout_delay),
+        (["monitoring", "interval"], settings.monitoring.interval),
+        (["monitoring", "block"], settings.monitoring.block),
+        (["monitoring", "stale"], settings.monitoring.stale),
+        (["training", "horizon"], settings.training.horizon),
+        (["serving", "timeout"], settings.serving.timeout),
+        (["serving", "batch_wait"], settings.serving.batch_wait),
+        (["storage", "seal"], settings.storage.seal),
+    ]
+    if settings.storage.retention is not None:
+        durations.append((["storage", "retention"], settings.storage.retention))
+    durations += _durations_of_triggers(settings.triggers)
+    checked = [(keys, value, seconds) for keys, value in durations]
+    sizes = [(["serving", "max_body"], settings.serving.max_body), (["events", "max_body"], settings.events.max_body)]
+    for keys, value, check in [*checked, *((keys, value, size) for keys, value in sizes)]:
+        try:
+            check(value)
+        except ValueError as error:
+            raise SettingsError(f"[{'.'.join(keys)}] {error}", path, line_of(text, keys)) from None
+    if not settings.deployment.steps:
+        raise SettingsError(
+            "[deployment.steps] must hold one share at least", path, line_of(text, ["deployment", "steps"])
+        )
+    _check_forms(settings, text, path)
+    ranges = [
+        (["replay", "start"], settings.replay.start, 0.01, 0.99),
+        (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
+        (["deployment", "minimum_coverage"], settings.deployment.minimum_coverage, 0.0, 1.0),
+        (["deployment", "split"], settings.deployment.split, 0.0, 1.0),
+        (["deployment", "max_latency_ratio"], settings.deployment.max_latency_ratio, 1.0, 1000.0),
+        (["deployment", "max_disparity_increase"], settings.deployment.max_disparity_increase, 0.0, 1000.0),
+        *_ranges_of_triggers(settings.triggers),
+        (["monitoring", "false_alarms"], settings.monitoring.false_alarms, 1e-6, 30.0),
+        *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
+        (["recalibration", "bounds"], settings.recalibration.bounds[0], 0.01, 1.0),
+        (["recalibration", "bounds"], settings.recalibration.bounds[1], 1.0, 100.0),
+    ]
+    for keys, number, low, high in ranges:
+        if not low <= number <= high:
+            message = f"[{'.'.join(keys)}] {number} lies outside {low} to {high}"
+            raise SettingsError(message, path, line_of(text, keys))
+
+
+def _ranges_of_triggers(triggers: Triggers) -> list[tuple[list[str], float, float, float]]:
+    found: list[tuple[list[str], float, float, float]] = [(["triggers", "budget"], triggers.budget, 1, 1_000_000)]
+    if isinstance(labels := triggers.of("new_labels"), NewLabels):
+        found.append((["triggers", "new_labels", "count"], labels.count, 1, 1_000_000_000))
+    if isinstance(drift := triggers.of("data_drift"), DataDrift):
+        found.append((["triggers", "data_drift", "rearm"], drift.rearm, 0.0, 1.0))
+    return found
+
+
+def _durations_of_triggers(triggers: Triggers) -> list[tuple[list[str], str]]:
+    found = [(["triggers", "period"], triggers.period)]
+    for name in triggers.on:
+        told = {key: getattr(triggers.of(name), key, "") for key in ("poll", "debounce", "cooldown", "period", "every")}
+        found += [(["triggers", name, key], value) for key, value in told.items() if value]
+    return found
+
+
+def _check_forms(settings: Settings, text: str, path: str) -> None:
+    if settings.training.runtime == "native" and settings.serving.native is None:
+        message = "[training.runtime] 'native' needs [serving] native = []: the types that such a model may hold"
+        raise SettingsError(message, path, line_of(text, ["training", "runtime"]))
+    window, sticky = settings.training.window, settings.deployment.sticky_by
+    mlflow = settings.tracking.mlflow
+    if mlflow is True or (isinstance(mlflow, str) and not re.fullmatch(r"local|https?://.+", mlflow)):
+        message = f"[tracking.mlflow] {mlflow!r}: write 'local', the URL of a tracking server, or false"
+        raise SettingsError(message, path, line_of(text, ["tracking", "mlflow"]))
+    _check_elastic(settings.elastic, text, path)
+    if window not in ("auto", "all") and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?\s*[smhdw]", window):
+        message = f"[training.window] {window!r}: write 'auto', 'all', a number of rows or a duration such as '90d'"
+        raise SettingsError(message, path, line_of(text, ["training", "window"]))
+    if (planned := settings.triggers.schedule) and bool(planned.cron) == bool(planned.every):
+        message = "[triggers.schedule] needs cron = '0 3 * * *' or every = '7d', one of both"
+        raise SettingsError(message, path, line_of(text, ["triggers", "schedule"]))
+    watched = settings.monitoring.window
+    if watched and not re.fullmatch(r"[1-9]\d*|[1-9]\d*\s*[smhdw]", watched):
+        message = f"[monitoring.window] {watched!r}: write a duration such as '1h', or a number of rows such as '5000'"
+        raise SettingsError(message, path, line_of(text, ["monitoring", "window"]))
+    if sticky is not None and not re.fullmatch(r"(header|column):.+", sticky):
+        message = f"[deployment.sticky_by] {sticky!r}: write 'header:NAME' or 'column:NAME'"
+        raise SettingsError(message, path, line_of(text, ["deployment", "sticky_by"]))
+    deployment = settings.deployment
+    if deployment.labels == "affected" and (deployment.strategy not in ("ab", "bandit") or sticky is None):
+        message = (
+            "[deployment.labels] 'affected' needs strategy = 'ab' or 'bandit' and sticky_by: where the answer changes "
+            "the label, versions are compared on what each itself answered, by key"
+        )
+        raise SettingsError(message, path, line_of(text, ["deployment", "labels"]))
+
+
+def _check_elastic(elastic: Elastic, text: str, path: str) -> None:
+    forms = {
+        "url": (r"(https?://.+)?", "write the URL of a server, or nothing"),
+        "api_key": (r"([A-Za-z_]\w*)?", "write the name of an environment variable, never the key"),
+        "index": (r"[a-z0-9][a-z0-9_.-]{0,99}", "write small letters, digits, '.', '_' and '-'"),
+    }
+    for key, (form, told) in forms.items():
+        if not re.fullmatch(form, value := getattr(elastic, key)):
+            shown = "the value" if key == "api_key" else repr(value)
+            raise SettingsError(f"[elastic.{key}] {shown}: {told}", path, line_of(text, ["elastic", key]))
+
+
+def line_of(text: str, keys: list[str]) -> int | None:
+    """Return the line where the last of `keys` stands: in its table, inline or dotted; None where it cannot be told."""
+    table: list[str] = []
+    found: int | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+([^\]]+)\]+", line):
+            table = [part.strip().strip("\"'") for part in header[1].split(".")]
+            if table == keys:
+                return number
+        elif entry := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+            here = table + [part.strip("\"'") for part in entry[1].split(".")]
+            if here == keys:
+                return number
+            if keys[: len(here)] == here:
+                found = number
+    return found

@@ -1,0 +1,88 @@
+"""Reads a project file once: `Settings`, or one sentence with the line of what is wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from everloop.errors import SettingsError, UsageError, close_match
+from everloop.settings.checks import check_values, line_of
+from everloop.settings.section import Section
+from everloop.settings.sections import Settings, Training
+
+__all__ = ["FILE", "changed", "load", "parse"]
+
+FILE = "everloop.toml"
+
+
+def load(folder: Path) -> Settings:
+    """Return the settings of the project in `folder`; raises `SettingsError` with the line of what is wrong."""
+    path = folder / FILE
+    if not path.is_file():
+        raise SettingsError(
+            f"not a project: there is no {FILE} here (`everloop init NAME` makes one)", path=str(folder)
+        )
+    return parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Return settings with other values below `[training]`: `{"training.parameters.trees": 100}`.
+
+    Raises UsageError for a key that is none, and for a value that does not fit.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(settings.training)
+    for key, value in changes.items():
+        table, *path = key.split(".")
+        if table != "training" or not path:
+            raise UsageError(f"{key!r} cannot be set for one run: name a key of [training], such as training.window")
+        inner = plain
+        for part in path[:-1]:
+            inner = inner.setdefault(part, {})
+        if inner is plain and path[-1] not in plain:
+            raise UsageError(f"unknown key {path[-1]!r} in [training]{close_match(path[-1], plain)}")
+        inner[path[-1]] = value
+    try:
+        return msgspec.structs.replace(settings, training=msgspec.convert(plain, Training))
+    except msgspec.ValidationError as error:
+        raise UsageError(f"what is set for this run does not fit [training]: {error}") from error
+
+
+def parse(text: str, path: str = FILE) -> Settings:
+    """Return the settings that a project file's text holds."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"not valid TOML: {error}", path) from None
+    _refuse_unknown(raw, Settings, [], text, path)
+    try:
+        settings = msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        keys = [k for k in place.rstrip("`").split(".") if k]
+        where = f"[{'.'.join(keys)}] " if keys else ""
+        raise SettingsError(where + message[0].lower() + message[1:], path, line_of(text, keys)) from None
+    check_values(settings, text, path)
+    return settings
+
+
+def _refuse_unknown(raw: dict[str, Any], struct: type[msgspec.Struct], keys: list[str], text: str, path: str) -> None:
+    fields = {f.name: f.type for f in msgspec.structs.fields(struct)}
+    for key, value in raw.items():
+        here = [*keys, key]
+        if key not in fields:
+            inside = f" in [{'.'.join(keys)}]" if keys else ""
+            raise SettingsError(f"unknown key {key!r}{inside}{close_match(key, fields)}", path, line_of(text, here))
+        inner = _section(fields[key])
+        if inner and isinstance(value, dict):
+            _refuse_unknown(value, inner, here, text, path)
+
+
+def _section(annotation: Any) -> type[msgspec.Struct] | None:
+    for option in getattr(annotation, "__args__", (annotation,)):
+        if isinstance(option, type) and issubclass(option, Section):
+            return option
+    return None
