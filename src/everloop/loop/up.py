@@ -42,17 +42,22 @@ def run_up(project: Path, port: int | None, tell: Callable[[str], None]) -> None
 
         with lease(state / "up.lease", "everloop up"), _alone(workspace):
             beside, hints = companions(workspace, state / "logs")
+            story = Story(workspace.store)
             with Supervisor([*processes, *beside], restarted) as supervisor:
-                story = Story(workspace.store)
                 tell(f"server      http://{workspace.settings.serving.host}:{port}")
                 tell(f"logs        {state / 'logs'}")
                 for hint in hints:
                     tell(hint)
                 while not stop.wait(0.5):
                     supervisor.check()
-                    for line in story.news():
-                        tell(f"{show_time(line.time)[:19].replace('T', ' ')}  {line.kind:<9} {line.text}")
+                    _tell_news(story, tell)
                 tell("stopping")
+            _tell_news(story, tell)  # what happened while they ended
+
+
+def _tell_news(story: Story, tell: Callable[[str], None]) -> None:
+    for line in story.news():
+        tell(f"{show_time(line.time)[:19].replace('T', ' ')}  {line.kind:<9} {line.text}")
 
 
 @contextlib.contextmanager
