@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pandas as pd
@@ -226,3 +227,20 @@ def test_messages(model: Any) -> None:
     rows = conform(frame, schema)
     words = make_column_transformer((TfidfVectorizer(max_features=500), "SMS"), sparse_threshold=0)
     exported(make_pipeline(words, model), rows, schema)
+
+
+def test_words_as_a_person_splits_them() -> None:
+    frame = pd.DataFrame({"text": ["Ab cd-ef 12", "x ab 12 12", "cd cd", "Ef!"] * 20, "y": ["a", "b", "b", "a"] * 20})
+    schema = infer(frame.assign(time=np.arange(80.0)), target="y", time="time")
+    schema = msgspec.structs.replace(schema, inputs=(Column("text", "string", "text"),))
+    rows = conform(frame.assign(time=np.arange(80.0)), schema)
+    words = make_column_transformer((TfidfVectorizer(token_pattern="[a-z]+"), "text"), sparse_threshold=0)
+    exported(make_pipeline(words, LogisticRegression()), rows, schema)
+
+
+def test_logarithms_of_word_counts_are_refused() -> None:
+    rows = pd.DataFrame({"text": ["a b", "c d"] * 10})
+    words = make_column_transformer((TfidfVectorizer(sublinear_tf=True, token_pattern="[a-z]"), "text"))
+    fitted = with_cast(make_pipeline(words, LogisticRegression())).fit(rows, ["x", "y"] * 10)
+    with pytest.raises(ParityError, match=r"sublinear_tf=True.*silently wrong"):
+        to_onnx(fitted, (Column("text", "string", "text"),), "classification")

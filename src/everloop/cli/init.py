@@ -14,7 +14,7 @@ __all__ = ["init"]
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The new project's folder; its name is the project's.")],
-    template: Annotated[str, typer.Option(help="minimal or bike-sharing.", autocompletion=templates)] = "minimal",
+    template: Annotated[str, typer.Option(help="What to begin with.", autocompletion=templates)] = "minimal",
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     time: Annotated[str | None, typer.Option(help="The column of event time. With --target, default: none.")] = None,
     task: Annotated[
@@ -32,5 +32,5 @@ def init(
         show_json({"project": str(folder), "template": template, "committed": committed})
         return
     told = "" if committed else " (git or DVC did not take it: `everloop doctor` says what is missing)"
-    print(f"{folder}: a {template} project{told}")
+    print(f"{folder}: a project of the template {template}{told}")
     print(f"next: cd {folder}, then `everloop data add FILE`")

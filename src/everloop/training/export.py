@@ -29,22 +29,19 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
     """Return the graph: one input a column named as it ([rows, 1]), output `prediction` or `label` and `probability`.
 
     Raises `UsageError` for an estimator that has no converter, `ParityError` for one that converts
-    silently wrong (histogram boosting with native categories).
+    silently wrong (histogram boosting with native categories, logarithms of word counts).
     """
     from skl2onnx import convert_sklearn
     from sklearn.base import is_classifier
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.feature_extraction.text import CountVectorizer
 
     _register_lightgbm()
     _register_imputer()
     _refuse_native_categories(estimator)
+    _refuse_logarithms_of_counts(estimator)
     pipeline = _with_float32_thresholds(estimator)
     options: dict[Any, Any] = {id(step): {"zipmap": False} for step in _walk(pipeline) if is_classifier(step)}
-    options |= {
-        id(s): {"locale": "C", "tokenexp": r"[\p{L}\p{N}_]{2,}"}
-        for s in _walk(pipeline)
-        if isinstance(s, TfidfVectorizer)
-    }
+    options |= {id(step): _tokens(step) for step in _walk(pipeline) if isinstance(step, CountVectorizer)}
     try:
         with warnings.catch_warnings():  # the converter writes booleans as integers, one warning a tree
             warnings.filterwarnings("ignore", "Field onnx.AttributeProto", DeprecationWarning)
@@ -129,6 +126,21 @@ def _refuse_native_categories(estimator: Any) -> None:
                 f"{type(step).__name__} with native categories converts to ONNX silently wrong: "
                 "encode the categories in the pipeline (OrdinalEncoder, OneHotEncoder), or use LightGBM"
             )
+
+
+def _refuse_logarithms_of_counts(estimator: Any) -> None:
+    for step in _walk(estimator):
+        if getattr(step, "sublinear_tf", False):
+            raise ParityError(
+                f"{type(step).__name__}(sublinear_tf=True) converts to ONNX silently wrong: leave it out, "
+                "or count each word once (binary=True)"
+            )
+
+
+def _tokens(vectorizer: Any) -> dict[str, str]:
+    """Return how the graph splits a text as scikit-learn does; its own pattern is what a person wrote."""
+    usual = vectorizer.token_pattern == r"(?u)\b\w\w+\b"
+    return {"locale": "C"} | ({"tokenexp": r"[\p{L}\p{N}_]{2,}"} if usual else {})
 
 
 def _register_lightgbm() -> None:
