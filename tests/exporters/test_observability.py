@@ -58,15 +58,12 @@ def test_what_happens_is_seen_and_an_alert_comes_back(tmp_path: Path) -> None:
                 until(lambda: not [t for t in query("targets")["activeTargets"] if t["health"] != "up"], "scrapes work")
                 missing = until(lambda: without_data(place, query), "each panel has data", want=lambda found: not found)
                 assert missing == []
+                until(lambda: exemplars(query), "exemplars name predictions")
             finally:
                 traffic.set()
                 sender.join()
             rules = [rule for group in query("rules")["groups"] for rule in group["rules"]]
             assert {(rule["name"], rule["health"]) for rule in rules if rule["health"] != "ok"} == set()
-            shown = query(
-                "query_exemplars", query="everloop_prediction_seconds_bucket", start=time.time() - 300, end=time.time()
-            )
-            assert [e for series in shown for e in series["exemplars"] if e["labels"]["prediction_id"]]
             until(lambda: alerts_of(folder, "EverloopDataDrift"), "the alert is an event")
     told = alerts_of(folder, "EverloopDataDrift")[0]
     assert told["data"]["status"] == "firing"
@@ -135,11 +132,20 @@ def without_data(place: Path, query: Callable[..., Any]) -> list[str]:
     return [e for e, found in results.items() if all(sample["value"][1] == "NaN" for sample in found)]
 
 
+def exemplars(query: Callable[..., Any]) -> list[dict[str, Any]]:
+    now = time.time()
+    shown = query("query_exemplars", query="everloop_prediction_seconds_bucket", start=now - 300, end=now + 1)
+    return [e for series in shown for e in series["exemplars"] if e["labels"]["prediction_id"]]
+
+
 def send(server: int, stop: threading.Event) -> None:
-    """Send rows unlike those of training, their labels, and a wrong request now and then."""
+    """Send rows unlike those of training, their labels, and a wrong request now and then.
+
+    Each round has a connection of its own: one that stays belongs to one worker, and Prometheus' to perhaps another.
+    """
     url = f"http://127.0.0.1:{server}/v2/models/toy"
-    with httpx.Client(timeout=20) as client:
-        while not stop.wait(0.05):
+    while not stop.wait(0.05):
+        with httpx.Client(timeout=20) as client:
             columns = [{"name": n, "shape": [20], "datatype": "FP64", "data": [50.0] * 20} for n in ("a", "b", "hour")]
             told = client.post(f"{url}/infer", json={"inputs": columns}).json()
             id = told["parameters"]["prediction_id"]
