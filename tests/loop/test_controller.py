@@ -120,7 +120,7 @@ def test_a_retraining_uses_a_versioned_set_of_files_and_journal(calm: Replayed) 
 def test_signals_are_stored_once_a_day(calm: Replayed) -> None:
     keys = [(s["name"], s["time"]) for s in calm.rows(tables.signal)]
     assert len(keys) == len(set(keys))
-    assert {"realised_loss", "challenger_gain", "data_drift:a"} <= {name for name, _ in keys}
+    assert {"realised_loss", "challenger_gain"} <= {name for name, _ in keys}
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.projects import write_project
+import sqlalchemy as sa
+from tests.projects import history, write_project
 
+from everloop import store
 from everloop.errors import CheckError, DataError, SettingsError
-from everloop.replay.backtest import run_backtest
+from everloop.replay.backtest import backtest, run_backtest, state_folder
+from everloop.replay.history import load_history
+from everloop.replay.scratch import scratch_workspace
+from everloop.settings import load
 
 
 @pytest.fixture(scope="module", params=["regression", "classification"])
@@ -78,3 +84,28 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(CheckError, match=r"history\.csv cannot be read: .*line 902"):
         run_backtest(folder, None, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_inputs_that_moved_start_a_retraining_once_until_they_are_quiet(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project", change=75)
+    rows = history(change=75)
+    rows.loc[len(rows) * 2 // 3 :, "a"] += 4.0
+    rows.to_csv(folder / "data" / "history.csv", index=False)
+    path, only = folder / "everloop.toml", '[triggers]\nconcept_drift = false\ndata_drift = { cooldown = "0s" }\n'
+    path.write_text(re.sub(r"\[triggers\]\n(.+\n)+", only, path.read_text()))
+    settings = load(folder)
+    played = load_history(folder, settings)
+    workspace = scratch_workspace(folder, settings, played, state_folder(folder))
+    backtest(workspace, played, lambda _day, _days: None)
+    decided = workspace.store.rows(sa.select(store.decision).order_by(store.decision.c.number))
+    workspace.close()
+    first, *drifted = [d for d in decided if d["response"] == "retrain"]
+    assert first["reason"] == "there is no model yet"
+    (one,) = drifted
+    assert one["evidence"]["triggers"] == ["data_drift"]
+    told = [s for s in one["evidence"]["signals"] if s["firing"]]
+    assert "data_drift" in [s["name"] for s in told]  # all columns together are the first to show it
+    assert {s["evidence"]["version"] for s in told} == {"v1"}
+    assert one["time"] - played.times[len(rows) * 2 // 3] < 14 * 86_400
+    held = [d["reason"] for d in decided if d["response"] == "hold" and "data_drift" in d["evidence"]["triggers"]]
+    assert any("answered already and has not been quiet since" in reason for reason in held)

@@ -139,7 +139,7 @@ class Controller:
         models = self._models(plan)
         self._watch.read(plan, models, self.scorer)
         if self.state.evaluated is None or now >= self.state.evaluated + self._interval:
-            self._evaluate(now, plan, models)
+            self._evaluate(now, plan)
             self._finish_open()
         self._take_events(now)
         return publish(self._workspace)
@@ -184,17 +184,14 @@ class Controller:
             self._drift = ConceptDrift(self.rules, loss, self.state.drift)
         return self._drift
 
-    def _evaluate(self, now: float, plan: Plan, models: dict[str, Model]) -> None:
+    def _evaluate(self, now: float, plan: Plan) -> None:
         rows = self._watch.release(self.scorer)
         champion = plan.champion.version
         self.drift.update(labelled(row, champion) for row in rows if champion in row.losses)
         with self._workspace.store.begin() as connection:
             if self.state.rollout:
                 self._judge(connection, self.state.rollout, rows, now)
-            signals = [
-                *self.drift.signals(now, self._watch.label_coverage),
-                *self._watch.data_drift(models[champion], now),
-            ]
+            signals = self.drift.signals(now, self._watch.label_coverage)
             record_signals(connection, signals)
             if not self._recalibrate(connection, signals, now):
                 self._decide(connection, signals, now)

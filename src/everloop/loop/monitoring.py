@@ -170,7 +170,9 @@ class Monitor:
             self._look(self._labelled, self._batches.labelled(window, truth, answers), found)
 
     def _look(self, detectors: list[Detector], window: Window, found: list[Signal]) -> None:
-        found += [told for detector in detectors if (told := detector.update(window)) is not None]
+        held = {"version": self.state.version}  # whose reference it is that rows are held against
+        told = (detector.update(window) for detector in detectors)
+        found += [msgspec.structs.replace(s, evidence=s.evidence | held) for s in told if s is not None]
 
     def _store(self, found: list[Signal]) -> list[Signal]:
         """Store signals, offset and state in one transaction; nothing is written while nothing happened."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from everloop import git, store
+from everloop import git, registry, store
 from everloop.errors import EverloopError
 from everloop.loop.commands import conclude
 from everloop.loop.dataset import RUN
@@ -39,6 +39,7 @@ from everloop.types import Decision, Event, Signal, as_json, new_id
 __all__ = ["Answer", "Triggering"]
 
 COMMIT = re.compile(r"[0-9a-f]{7,64}")  # what git is asked about comes from outside
+(INPUTS,) = LISTENED["data_drift"]
 RETRY = 60.0
 PATIENCE = 86_400.0  # after which a commit that cannot be seen is not waited for any more
 
@@ -84,7 +85,7 @@ class Triggering:
             before: Book = load_state(connection, "triggers", Book)
             waiting = _waiting(connection) if events is None else list(events)
             listens = any(set(rule.parts) & LISTENED.keys() for rule in self._rules) or before.spent
-            signals = _signals(connection, evaluated) if listens and evaluated is not None else {}
+            signals = _signals(connection, self._workspace.name, evaluated) if listens else {}
         book = msgspec.convert(msgspec.to_builtins(before), Book)
         _count(book, labels, known.retrainings)
         rearm(settings.triggers, signals, book)
@@ -194,12 +195,16 @@ def _waiting(connection: Connection) -> list[Event]:
     return [Event(**row) for row in rows]
 
 
-def _signals(connection: Connection, evaluated: float) -> dict[str, Signal]:
-    """Return the signals of the last evaluation."""
-    names = Signal.__struct_fields__
-    query = sa.select(*(store.signal.c[name] for name in names)).where(store.signal.c.time == evaluated)
+def _signals(connection: Connection, model: str, evaluated: float | None) -> dict[str, Signal]:
+    """Return the controller's signals of the last evaluation, and the monitor's newest on the champion's inputs."""
+    table, champion = store.signal.c, registry.alias(connection, model, "champion")
+    ours = table.name.in_(LISTENED["concept_drift"]) & (table.time == evaluated)
+    inputs = (table.name >= INPUTS) & (table.name < f"{INPUTS};")  # and `data_drift:column`
+    newest = table.id.in_(sa.select(sa.func.max(table.id)).where(inputs).group_by(table.name))
+    query = sa.select(*(table[name] for name in Signal.__struct_fields__)).where(ours | newest)
     rows = connection.execute(query).mappings()
-    return {row["name"]: Signal(**{**row, "firing": bool(row["firing"])}) for row in rows}
+    found = [Signal(**{**row, "firing": bool(row["firing"])}) for row in rows]
+    return {s.name: s for s in found if s.name in LISTENED["concept_drift"] or s.evidence.get("version") == champion}
 
 
 def _count(book: Book, labels: int, retrainings: Sequence[float]) -> None:

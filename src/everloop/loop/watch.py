@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -15,9 +13,9 @@ from everloop.data import Schema, label
 from everloop.evaluation import losses
 from everloop.inference import Model
 from everloop.journal import Position, Reader, Record
-from everloop.monitoring import Joined, JoinState, LabelJoin, data_drift
+from everloop.monitoring import Joined, JoinState, LabelJoin
 from everloop.rollouts import Exposure
-from everloop.types import Failure, Feedback, Plan, Prediction, Signal
+from everloop.types import Failure, Feedback, Plan, Prediction
 
 __all__ = ["Compared", "Scope", "ScoredRow", "Scorer", "Watch", "WatchState", "label_coverage"]
 
@@ -125,7 +123,6 @@ class WatchState(msgspec.Struct):
 
     position: Position = Position(0, 0)
     join: JoinState = msgspec.field(default_factory=JoinState)
-    inputs: list[tuple[float, dict[str, Any]]] = []
     traffic: dict[str, int] = {}
     unusable: int = 0
     compared: Compared = msgspec.field(default_factory=Compared)
@@ -140,13 +137,10 @@ class Watch:
         reader: Reader,
         coverage: float,
         state: WatchState,
-        keep_inputs: int = 500,
         scope: Scope = Scope(),  # noqa: B008 - it is frozen
     ) -> None:
         self._state, self._reader, self._scope = state, reader, scope
         self._join = LabelJoin(coverage, state.join)
-        self._inputs: deque[tuple[float, dict[str, Any]]] = deque(state.inputs, maxlen=keep_inputs)
-        self._reference: dict[str, dict[str, NDArray[Any]]] = {}
         reader.seek(state.position)
 
     def read(self, plan: Plan, models: Mapping[str, Model], scorer: Scorer) -> None:
@@ -180,22 +174,6 @@ class Watch:
             found = self._state.exposure = Exposure(candidate, since)
         return found
 
-    def data_drift(self, model: Model, now: float) -> list[Signal]:
-        """Return how far the newest inputs lie from the rows that the model was judged on."""
-        if len(self._inputs) < self._inputs.maxlen / 2:  # type: ignore[operator]
-            return []
-        columns = model.manifest.inputs
-        window = {c.name: [row[c.name] for _, row in self._inputs] for c in columns}
-        return data_drift(columns, self._reference_of(model), window, start=self._inputs[0][0], end=now)
-
-    def _reference_of(self, model: Model) -> dict[str, NDArray[Any]]:
-        """Return the inputs of the rows that a model was judged on, read once a model."""
-        run = model.manifest.run
-        if run not in self._reference:
-            with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-                self._reference = {run: {c.name: arrays[f"input:{c.name}"] for c in model.manifest.inputs}}
-        return self._reference[run]
-
     def close(self) -> None:
         """Close the journal's reader."""
         self._reader.close()
@@ -216,7 +194,6 @@ class Watch:
     @property
     def state(self) -> WatchState:
         """The state as it is to be stored."""
-        self._state.inputs = list(self._inputs)
         self._state.join = self._join.state
         return self._state
 
@@ -252,7 +229,6 @@ class Watch:
             if self._join.predicted((record.id, row), record.time, payload):
                 if taking_part and row == 0:
                     self._answered(record.id, prediction, plan)
-                self._inputs.append((record.time, {name: values[row] for name, values in prediction.inputs.items()}))
                 self._state.traffic[prediction.version] = self._state.traffic.get(prediction.version, 0) + 1
 
     def _answered(self, id: str, prediction: Prediction, plan: Plan) -> None:

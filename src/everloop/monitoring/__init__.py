@@ -1,7 +1,6 @@
 """What the journal says about a model: late labels joined, drift, rates, losses. No clock, no I/O."""
 
 from everloop.monitoring.concept_drift import ConceptDrift, DriftRules, DriftState, LabelledRow, started
-from everloop.monitoring.data_drift import data_drift
 from everloop.monitoring.detector import Detector, MeanDetector, Rules
 from everloop.monitoring.explanation_drift import ExplanationDrift
 from everloop.monitoring.labels import Joined, JoinState, LabelJoin
@@ -28,7 +27,6 @@ __all__ = [
     "Reference",
     "Rules",
     "Window",
-    "data_drift",
     "labelled",
     "started",
     "unlabelled",

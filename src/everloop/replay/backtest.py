@@ -9,6 +9,7 @@ from typing import Any
 
 from everloop.journal import TickWriter, Writer
 from everloop.loop.controller import Controller
+from everloop.loop.monitoring import Monitor
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace
 from everloop.pipelines import Progress
@@ -77,7 +78,7 @@ def backtest(
     duration = seconds(replay.training_time)
     controller = build_controller(workspace, training_time=lambda decided: decided + duration, report=on_step)
     with asyncio.Runner() as runner:
-        live = InProcess(workspace, controller, runner)
+        live = InProcess(workspace, controller, runner, _monitor(workspace))
         try:
             live.advance(float(history.live_times[0]))
             return play(history, live, seconds(replay.label_delay), on_day)
@@ -85,11 +86,19 @@ def backtest(
             live.close()
 
 
-class InProcess:
-    """The serving plane and the controller in this process; `advance` is one step of the controller."""
+def _monitor(workspace: Workspace) -> Monitor | None:
+    """Return a monitor where something acts on what it says."""
+    return Monitor(workspace) if workspace.settings.triggers.of("data_drift") else None
 
-    def __init__(self, workspace: Workspace, controller: Controller, runner: asyncio.Runner) -> None:
-        self._controller, self._runner, self._model = controller, runner, workspace.name
+
+class InProcess:
+    """The serving plane, the controller and perhaps the monitor in this process; `advance` is one step of these."""
+
+    def __init__(
+        self, workspace: Workspace, controller: Controller, runner: asyncio.Runner, monitor: Monitor | None = None
+    ) -> None:
+        self._controller, self._monitor, self._runner = controller, monitor, runner
+        self._model = workspace.name
         self._journal = TickWriter(Writer(workspace.journal))
         loader = ModelLoader(workspace.folder, workspace.keys)
         self._plane = Plane(loader, self._journal, event_clock, Metrics())
@@ -107,7 +116,9 @@ class InProcess:
         self._runner.run(self._plane.feedback(self._model, items))
 
     def advance(self, now: float) -> None:
-        """Step the controller, and answer by its plan from then on."""
+        """Step the monitor and the controller, and answer by its plan from then on."""
+        if self._monitor:
+            self._monitor.step(now)
         plan = self._controller.step(now)
         if plan is not None and plan != self._plan:
             self._runner.run(self._plane.take(plan))
@@ -119,6 +130,8 @@ class InProcess:
         """Close the journal, and what the controller reads."""
         self._runner.run(self._journal.close())
         self._controller.close()
+        if self._monitor:
+            self._monitor.close()
 
 
 def state_folder(project: Path) -> Path:
