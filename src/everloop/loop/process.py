@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Literal
 
+from everloop.logs import configure_logs
 from everloop.loop.commands import ASKED, CLOCK, finish, waiting
 from everloop.loop.controller import Controller
 from everloop.loop.keeping import Keeper
@@ -29,7 +29,7 @@ __all__ = ["carry_out_asked", "run_controller", "run_project"]
 
 def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
     """Run the controller of the project in `folder` until SIGTERM or SIGINT; raises `BusyError` beside another one."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
+    configure_logs("everloop.controller")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import sqlalchemy as sa
 from everloop import bundles, registry, store
 from everloop.bundles import Bundle, trusted
 from everloop.errors import BundleError, BusyError, EverloopError, SystemError_
+from everloop.logs import configure_logs
 from everloop.loop.lease import lease
 from everloop.loop.leash import leashed
 from everloop.loop.workspace import Workspace, opened
@@ -50,7 +50,7 @@ def run_tracking(folder: Path, *, once: bool = False, patience: float = PATIENCE
     It may be killed at any point, so SIGTERM ends it at once. Raises `SystemError_`, for `once` only, when it has not
     come further for `patience` seconds.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
+    configure_logs("everloop.tracking")
     with opened(folder) as workspace:
         end = _end(workspace) if once else None
         _work(workspace, lambda: end, patience, POLL)
@@ -97,7 +97,7 @@ def _settle(process: subprocess.Popen[str], tell: Callable[[str], None], patienc
 
 def _beside(folder: Path) -> None:
     """Track until the standard input ends, then what has happened by then; says what a server that is down lacks."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
+    configure_logs("everloop.tracking")
     ended = threading.Event()
 
     def wait() -> None:

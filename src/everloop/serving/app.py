@@ -18,6 +18,7 @@ from everloop.bundles import trusted
 from everloop.errors import EverloopError, UsageError
 from everloop.journal import TickWriter, Writer
 from everloop.journal.machine import announce
+from everloop.logs import configure_logs
 from everloop.serving.batching import Batching
 from everloop.serving.clock import ClockName, event_clock, wall_clock
 from everloop.serving.explain import Explainer
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def configure_logging() -> None:
     """Log to stderr, one line an event; uvicorn speaks up only for warnings."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
+    configure_logs("everloop.server")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
