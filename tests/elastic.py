@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TYPE = "application/vnd.elasticsearch+json; compatible-with=9"
+PUT = ("/_index_template/", "/_ilm/policy/", "/_plugins/_ism/policies/")
 Fault = str
 """`429`, `503`, `reset` (not taken), `cut` (taken, half of the answer is sent), `items` (every other item is 429).
 
@@ -72,7 +73,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         state, path = self.state, self.path.partition("?")[0]
         state.keys.add(self.headers.get("Authorization", ""))
-        if self.command == "PUT" and path.startswith(("/_index_template/", "/_ilm/policy/")):
+        if self.command == "PUT" and path.startswith(PUT):
             state.put[path] = json.loads(body)
             self._answer(200, {"acknowledged": True})
         elif path.endswith("/_bulk") and self.command in ("PUT", "POST"):
@@ -128,7 +129,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         if self.state.product is not None:
             self.send_header("X-Elastic-Product", self.state.product)
-        self.send_header("Content-Type", TYPE)
+        asked = self.headers.get("Accept", "")
+        self.send_header("Content-Type", TYPE if "vnd.elasticsearch" in asked else "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if cut else body)

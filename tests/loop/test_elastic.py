@@ -74,3 +74,26 @@ def test_setup_puts_policy_and_template(project: Path) -> None:
         server.product = None
         with opened(project) as workspace, pytest.raises(SystemError_, match="does not take the setup"):
             set_up(workspace, 30)
+
+
+def test_opensearch_has_its_own_policy_and_takes_the_same_documents(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERLOOP_TEST_SEARCH", "me:secret")
+    with elastic_server() as server:
+        server.product = None
+        settle(project, f"url = '{server.url}'\nserver = 'opensearch'\napi_key = 'EVERLOOP_TEST_SEARCH'")
+        with opened(project) as workspace:
+            names = ["_plugins/_ism/policies/everloop", "_index_template/everloop"]
+            assert set_up(workspace, 30) == names
+        (kept, gone) = server.put["/_plugins/_ism/policies/everloop"]["policy"]["states"]
+        assert kept["transitions"] == [{"state_name": "gone", "conditions": {"min_index_age": "30d"}}]
+        assert gone["actions"] == [{"delete": {}}]
+        mapped = server.put["/_index_template/everloop"]["template"]
+        assert "settings" not in mapped
+        assert mapped["mappings"]["properties"]["everloop"]["properties"]["payload"] == {"type": "flat_object"}
+        run_tracking(project, once=True)
+        assert len(server.documents) == 4
+        settle(project, f"url = '{server.url}'\nserver = 'opensearch'\napi_key = 'HOME'")
+        with opened(project) as workspace, pytest.raises(UsageError, match="its variable holds user:password"):
+            set_up(workspace, 30)

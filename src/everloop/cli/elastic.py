@@ -1,4 +1,4 @@
-"""`everloop elastic`: prepare an Elasticsearch for what `everloop track` sends."""
+"""`everloop elastic`: prepare an Elasticsearch or OpenSearch, and Kibana, for what is sent."""
 
 from __future__ import annotations
 
@@ -15,6 +15,29 @@ elastic = typer.Typer(name="elastic", help="Predictions and decisions in Elastic
 @elastic.callback()
 def _group() -> None:
     """Predictions and decisions in Elasticsearch."""
+
+
+@elastic.command()
+def init(
+    out: Annotated[Path, typer.Option(help="The folder for the files.")] = Path("observability/elastic"),
+    days: Annotated[int, typer.Option(help="How long an index is kept after it was made.", min=1)] = 400,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that somebody changed.")] = False,
+    project: Annotated[Path, typer.Option("--project", help="The project's folder.")] = Path("."),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write index template, policy, Kibana objects, and settings of Filebeat and Logstash."""
+    from everloop.cli.output import show_json
+    from everloop.loop.elastic import logs_folder
+    from everloop.loop.observing import rendered_elastic, write_files
+    from everloop.settings import load
+
+    settings = load(project)
+    written = write_files(rendered_elastic(settings, logs_folder(settings, project), days), project / out, force=force)
+    if json:
+        show_json({"folder": str(project / out), "files": written})
+    else:
+        for name in written:
+            print(project / out / name)
 
 
 @elastic.command()

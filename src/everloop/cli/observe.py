@@ -26,10 +26,10 @@ def init(
 ) -> None:
     """Write scrape configuration, rules, alerts and dashboards; files that somebody changed are kept."""
     from everloop.cli.output import show_json
-    from everloop.loop.observing import write_observability
+    from everloop.loop.observing import rendered, write_files
     from everloop.settings import load
 
-    written = write_observability(load(project), project / out, force=force)
+    written = write_files(rendered(load(project)), project / out, force=force)
     if json:
         show_json({"folder": str(project / out), "files": written})
     else:

@@ -19,7 +19,8 @@ def serve(
     token_file: Annotated[Path | None, typer.Option(help="Holds the token that labels need.")] = None,
 ) -> None:
     """Serve the project's models over the Open Inference Protocol."""
-    from everloop.serving.app import configure_logging, read_token
+    from everloop.logs import configure_logs
+    from everloop.serving.app import read_token
     from everloop.serving.app import serve as run
     from everloop.serving.batching import Batching
     from everloop.serving.options import ServeOptions
@@ -27,7 +28,7 @@ def serve(
 
     settings = load(project)
     storage, serving = settings.storage, settings.serving
-    configure_logging()
+    configure_logs("server", settings.project.name, format=settings.logging.format, level=settings.logging.level)
     run(
         ServeOptions(
             plan=place(project, storage.plan),

@@ -1,27 +1,39 @@
-"""Elasticsearch: the index template and the lifecycle policy that its indices need."""
+"""Elasticsearch and OpenSearch: the index template and the policy that their indices need."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["policy", "template"]
+__all__ = ["Server", "policy", "template"]
 
-_KEYWORD, _LONG, _FLAT = {"type": "keyword", "ignore_above": 1024}, {"type": "long"}, {"type": "flattened"}
+Server = Literal["elasticsearch", "opensearch"]
+
+_KEYWORD, _LONG, _TEXT = {"type": "keyword", "ignore_above": 1024}, {"type": "long"}, {"type": "text"}
+_FLAT = {"elasticsearch": {"type": "flattened"}, "opensearch": {"type": "flat_object"}}
+_KINDS = ("predictions", "feedback", "explanations", "changes", "logs")
 _KEYWORDS = ("project", "prediction", "model", "version", "variant", "why", "flags", "text", "change")
 _LONGS = ("row", "generation", "latency_us", "record", "number")
 
 
-def policy(days: int) -> dict[str, Any]:
+def policy(index: str, days: int, server: Server = "elasticsearch") -> dict[str, Any]:
     """Return a policy that deletes an index so many days after it was made; it rolls nothing over."""
+    if server == "opensearch":
+        gone = {"state_name": "gone", "conditions": {"min_index_age": f"{days}d"}}
+        states = [
+            {"name": "kept", "actions": [], "transitions": [gone]},
+            {"name": "gone", "actions": [{"delete": {}}], "transitions": []},
+        ]
+        taken = [{"index_patterns": _patterns(index), "priority": 200}]
+        told = {"description": f"{index}: {days} days", "default_state": "kept", "states": states}
+        return {"policy": told | {"ism_template": taken}}
     return {"policy": {"phases": {"delete": {"min_age": f"{days}d", "actions": {"delete": {}}}}}}
 
 
-def template(index: str) -> dict[str, Any]:
+def template(index: str, server: Server = "elasticsearch") -> dict[str, Any]:
     """Return the template of all indices of that name: numbers of rows as doubles, free forms flattened."""
     fields: dict[str, Any] = dict.fromkeys(_KEYWORDS, _KEYWORD) | dict.fromkeys(_LONGS, _LONG)
     fields |= {"propensity": {"type": "double"}, "value": {"type": "double"}}
-    fields |= {"payload": _FLAT, "explanation": _FLAT, "asked": _FLAT}
-    dotted = {"properties": {"version": _KEYWORD}}
+    fields |= dict.fromkeys(("payload", "explanation", "asked"), _FLAT[server])
     mappings = {
         "dynamic_templates": [
             {"whole": {"match_mapping_type": "long", "path_match": "everloop.*", "mapping": {"type": "double"}}},
@@ -30,14 +42,19 @@ def template(index: str) -> dict[str, Any]:
         ],
         "properties": {
             "@timestamp": {"type": "date"},
-            "ecs": dotted,
+            "ecs": {"properties": {"version": _KEYWORD}},
             "event": {"properties": {"kind": _KEYWORD, "dataset": _KEYWORD}},
+            "message": _TEXT,
+            "log": {"properties": {"level": _KEYWORD, "logger": _KEYWORD}},
+            "service": {"properties": {"name": _KEYWORD}},
+            "process": {"properties": {"pid": _LONG}},
+            "error": {"properties": {"type": _KEYWORD, "message": _TEXT, "stack_trace": _TEXT}},
             "everloop": {"properties": fields},
         },
     }
-    kinds = ("predictions", "feedback", "explanations", "changes")
-    return {
-        "index_patterns": [f"{index}-{kind}-*" for kind in kinds],
-        "priority": 200,
-        "template": {"settings": {"index": {"lifecycle": {"name": index}}}, "mappings": mappings},
-    }
+    kept = {"settings": {"index": {"lifecycle": {"name": index}}}} if server == "elasticsearch" else {}
+    return {"index_patterns": _patterns(index), "priority": 200, "template": kept | {"mappings": mappings}}
+
+
+def _patterns(index: str) -> list[str]:
+    return [f"{index}-{kind}-*" for kind in _KINDS]

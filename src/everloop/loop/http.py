@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import logging
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
@@ -50,9 +49,8 @@ def run_events(folder: Path) -> None:
     """Keep the door of the project in `folder` open until SIGTERM or SIGINT; prints `events URL` once it is."""
     from everloop.serving.server import bind, run  # uvicorn takes longer to import than all of the rest
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with opened(folder) as workspace:
+        workspace.log_as("events")
         events = workspace.settings.events
         with bind(events.host, events.port) as listener:
             app = EventsApp(workspace, os.environ)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -192,11 +191,11 @@ class Monitor:
 
 def run_monitor(folder: Path, clock: Literal["wall", "event"]) -> None:
     """Monitor the project in `folder` until SIGTERM or SIGINT; raises `BusyError` beside another monitor."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with opened(folder) as workspace:
+        workspace.log_as("monitor")
         place = workspace.path(workspace.settings.storage.lease).parent / LEASE
         with lease(place, "monitor"):
             monitor = Monitor(workspace)
@@ -204,7 +203,13 @@ def run_monitor(folder: Path, clock: Literal["wall", "event"]) -> None:
                 while not stop.is_set():
                     for told in monitor.step(_now(workspace, clock)):
                         if told.firing:
-                            _log.info("%s fires: %.4g against %.4g", told.name, told.value, told.threshold)
+                            _log.info(
+                                "%s fires: %.4g against %.4g",
+                                told.name,
+                                told.value,
+                                told.threshold,
+                                extra={"everloop": {"signal": told.name, "value": told.value}},
+                            )
                     stop.wait(POLL)
             finally:
                 monitor.close()

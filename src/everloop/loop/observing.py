@@ -1,4 +1,4 @@
-"""Writes the files for Prometheus, Alertmanager and Grafana, and keeps what somebody changed in them."""
+"""Writes the files for Prometheus, Grafana, Kibana and their like, and keeps what somebody changed in them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import msgspec
 
 from everloop.errors import UsageError
 from everloop.exporters import grafana, prometheus
+from everloop.exporters.elastic import policy, template
+from everloop.exporters.kibana import saved_objects
+from everloop.exporters.log_files import filebeat, logstash
 from everloop.exporters.prometheus import Limits, Places
 from everloop.settings import Settings, seconds
 
-__all__ = ["rendered", "write_observability"]
+__all__ = ["rendered", "rendered_elastic", "write_files"]
 
 WRITTEN = ".written.json"
 """Holds the SHA-256 of each file as it was written, by which a changed one is known."""
 
 
-def write_observability(settings: Settings, folder: Path, *, force: bool = False) -> list[str]:
-    """Write all files into a folder and return their paths in it.
+def write_files(files: dict[str, str], folder: Path, *, force: bool = False) -> list[str]:
+    """Write files into a folder and return their paths in it.
 
     Raises UsageError, with nothing written, where somebody changed a file since; `force` writes over it.
     """
-    files = rendered(settings)
     record = folder / WRITTEN
     known = msgspec.json.decode(record.read_bytes(), type=dict[str, str]) if record.is_file() else {}
     changed = [name for name, text in files.items() if _changed(folder / name, text, known.get(name))]
@@ -46,6 +48,23 @@ def rendered(settings: Settings, interval: str = "15s") -> dict[str, str]:
         coverage=settings.deployment.minimum_coverage,
     )
     return prometheus.render(places, limits, interval) | grafana.render(f"http://{places.prometheus}")
+
+
+def rendered_elastic(settings: Settings, logs: Path, days: int) -> dict[str, str]:
+    """Return the files of a project for Elasticsearch or OpenSearch, its dashboards, and those who ship log files."""
+    elastic = settings.elastic
+    index, server = elastic.index, elastic.server
+    return {
+        "policy.json": _json(policy(index, days, server)),
+        "index-template.json": _json(template(index, server)),
+        "saved-objects.ndjson": saved_objects(index),
+        "filebeat.yml": filebeat(elastic, str(logs)),
+        "logstash.conf": logstash(elastic, str(logs)),
+    }
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
 def _changed(path: Path, text: str, written: str | None) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -35,11 +34,11 @@ def run_project(folder: Path, clock: Literal["wall", "event"]) -> None:
 
     On PostgreSQL it waits until it is elected instead, and takes over when the other one is gone.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     workspace = open_workspace(folder)
+    workspace.log_as("controller")
     takes = seconds(workspace.settings.replay.training_time)
 
     def ready(decided: float) -> float:
@@ -96,6 +95,6 @@ def run_controller(
                 plan = controller.step(event.time)
                 finish(workspace.store, event.id, {"generation": plan.generation if plan else 0})
         for line in story.news():
-            _log.info("%-9s %s", line.kind, line.text)
+            _log.info("%-9s %s", line.kind, line.text, extra=line.fields)
         stop.wait(1.0 if clock == "wall" else 0.02)
     keeper.seal(time.time())

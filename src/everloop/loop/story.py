@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from everloop import store
 from everloop.store import Store
+from everloop.types import show_time
 
 __all__ = ["Line", "Story"]
 
@@ -19,6 +20,11 @@ class Line(msgspec.Struct, frozen=True):
     time: float
     kind: str
     text: str
+
+    @property
+    def fields(self) -> dict[str, dict[str, Any]]:
+        """What a structured log says beside the sentence."""
+        return {"everloop": {"change": self.kind, "time": show_time(self.time)}}
 
 
 class Story:

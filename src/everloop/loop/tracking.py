@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import subprocess
 import sys
@@ -54,8 +53,8 @@ def run_tracking(folder: Path, *, once: bool = False, patience: float = PATIENCE
     It may be killed at any point, so SIGTERM ends it at once. Raises `SystemError_`, for `once` only, when it has not
     come further for `patience` seconds.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
     with opened(folder) as workspace:
+        workspace.log_as("tracking")
         end = _end(workspace) if once else None
         _work(workspace, lambda: end, patience, POLL)
 
@@ -101,7 +100,6 @@ def _settle(process: subprocess.Popen[str], tell: Callable[[str], None], patienc
 
 def _beside(folder: Path) -> None:
     """Track until the standard input ends, then what has happened by then; says what a server that is down lacks."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
     ended = threading.Event()
 
     def wait() -> None:
@@ -110,6 +108,7 @@ def _beside(folder: Path) -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     with opened(folder) as workspace:
+        workspace.log_as("tracking")
         try:
             _work(workspace, lambda: _end(workspace) if ended.is_set() else None, 0.0, 0.1)
         except SystemError_ as error:

@@ -56,6 +56,7 @@ def run_up(project: Path, port: int | None, tell: Callable[[str], None]) -> None
 
 
 def _tell_news(story: Story, tell: Callable[[str], None]) -> None:
+    """Tell it to who started it; the processes' logs have it too."""
     for line in story.news():
         tell(f"{show_time(line.time)[:19].replace('T', ' ')}  {line.kind:<9} {line.text}")
 

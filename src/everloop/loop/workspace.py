@@ -10,6 +10,7 @@ import msgspec
 
 from everloop.bundles import SigningKey, trusted
 from everloop.inference import Model
+from everloop.logs import configure_logs
 from everloop.pipelines import ArtifactStore
 from everloop.settings import Settings, load
 from everloop.settings import place as settings_place
@@ -38,6 +39,11 @@ class Workspace:
     @property
     def name(self) -> str:
         return self.settings.project.name
+
+    def log_as(self, process: str) -> None:
+        """Log from here on as one of the project's processes, in the form that `[logging]` says."""
+        told = self.settings.logging
+        configure_logs(process, self.name, format=told.format, level=told.level)
 
     def path(self, place: str) -> Path:
         """Return the absolute path of a place named in the project file."""

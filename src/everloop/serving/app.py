@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import logging
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,6 +17,7 @@ from everloop.bundles import trusted
 from everloop.errors import EverloopError, UsageError
 from everloop.journal import TickWriter, Writer
 from everloop.journal.machine import announce
+from everloop.logs import configure_logs
 from everloop.serving.batching import Batching
 from everloop.serving.clock import ClockName, event_clock, wall_clock
 from everloop.serving.explain import Explainer
@@ -32,26 +32,20 @@ from everloop.serving.repository import Repository
 from everloop.serving.watch import PlanWatch
 from everloop.serving.workers import reserved, run_workers
 
-__all__ = ["build", "configure_logging", "main", "read_token", "serve"]
+__all__ = ["build", "main", "read_token", "serve"]
 
 _CLOCKS = {"wall": wall_clock, "event": event_clock}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a server from command-line arguments; returns the exit code, errors are one sentence on stderr."""
-    configure_logging()
+    configure_logs("server")
     try:
         serve(_options(arguments))
     except EverloopError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
-
-
-def configure_logging() -> None:
-    """Log to stderr, one line an event; uvicorn speaks up only for warnings."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(levelname)-7s  %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def serve(options: ServeOptions) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "Elastic",
     "Events",
     "Guards",
+    "Logging",
     "Monitoring",
     "Pipelines",
     "Project",
@@ -187,13 +188,22 @@ class Replay(Section, frozen=True, kw_only=True):
     """What one retraining costs, in the unit of the summed loss; added to each alternative's loss."""
 
 
+class Logging(Section, frozen=True, kw_only=True):
+    """`[logging]`: how processes log; a line is an event."""
+
+    format: Literal["text", "ecs"] = "text"
+    """`ecs`: JSON in the Elastic Common Schema."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
 class Elastic(Section, frozen=True, kw_only=True):
     """`[elastic]`: where predictions, labels, explanations and changes are searched."""
 
     url: str = ""
-    """Of Elasticsearch; nothing is sent without it."""
+    """Of Elasticsearch or OpenSearch; nothing is sent without it."""
+    server: Literal["elasticsearch", "opensearch"] = "elasticsearch"
     api_key: str = ""
-    """The name of an environment variable that holds the key."""
+    """The name of an environment variable that holds the key; `user:password` for OpenSearch."""
     index: str = "everloop"
     """What the names of the indices begin with."""
 
@@ -252,6 +262,7 @@ class Settings(Section, frozen=True, kw_only=True):
     serving: Serving = Serving()
     tracking: Tracking = Tracking()
     events: Events = Events()
+    logging: Logging = Logging()
     elastic: Elastic = Elastic()
     pipelines: Pipelines = Pipelines()
     replay: Replay = Replay()

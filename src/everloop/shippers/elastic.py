@@ -1,4 +1,4 @@
-"""Elasticsearch: documents by the bulk API; what is sent twice is there once, what is refused for ever is kept aside.
+"""Documents by the bulk API: what is sent twice is there once, what is refused for ever is kept aside.
 
 Each document has an id of its own and an index by the month of its event time, so that a repetition meets the first.
 An index that rolls over by size would not do: the same id may stand in two of them.
@@ -6,7 +6,6 @@ An index that rolls over by size would not do: the same id may stand in two of t
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +13,13 @@ from typing import Any
 
 import msgspec
 
-from everloop.errors import SystemError_, UsageError
+from everloop.errors import SystemError_
 from everloop.shippers.dead_letters import DeadLetters
 from everloop.shippers.documents import Document, document_of
 from everloop.shippers.outbox import Entry, RefusedError, UnreachableError
+from everloop.shippers.search_clients import AnswerError, SearchClient
 
-__all__ = ["Bulk", "ElasticTarget", "connect"]
+__all__ = ["Bulk", "ElasticTarget"]
 
 FIRST, LONGEST, ATTEMPTS = 0.5, 10.0, 5
 BYTES, COUNT = 5_000_000, 2000
@@ -37,16 +37,6 @@ class _TooLargeError(SystemError_):
     """The server takes no body of this size."""
 
 
-def connect(url: str, api_key: str | None = None) -> Any:
-    """Return the real client of a server, which tries nothing again by itself."""
-    try:
-        from elasticsearch import Elasticsearch
-    except ImportError as error:
-        raise UsageError("Elasticsearch needs its client: pip install 'everloop[elastic]'") from error
-    logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # what fails is told here, once
-    return Elasticsearch(url, api_key=api_key, max_retries=0, retry_on_timeout=False, request_timeout=30)
-
-
 class ElasticTarget:
     """Sends decisions, rollouts, runs, versions and aliases, a document a change."""
 
@@ -58,7 +48,7 @@ class ElasticTarget:
     def take(self, entry: Entry) -> None:
         """Send one change; once more does no harm."""
         if dead := self._bulk.send([document_of(entry, self._index, self._project)]):
-            raise RefusedError(f"Elasticsearch refuses it: {dead[0][1]}")
+            raise RefusedError(f"it is refused: {dead[0][1]}")
 
 
 class Bulk:
@@ -66,7 +56,7 @@ class Bulk:
 
     def __init__(
         self,
-        client: Any,
+        client: SearchClient,
         wait: Callable[[float], None] = time.sleep,
         size: int = BYTES,
         count: int = COUNT,
@@ -96,7 +86,7 @@ class Bulk:
                 continue
             failures = 0 if len(left) < len(chunk) else failures + 1
             if failures == ATTEMPTS:
-                raise UnreachableError(f"Elasticsearch does not take documents: {why}")
+                raise self._stuck(why)
             if left:
                 queue.appendleft(left)
                 self._wait(min(LONGEST, FIRST * 2 ** max(0, failures - 1)))
@@ -122,7 +112,7 @@ class Bulk:
                 continue
             told = _reason(item)
             if status in PERSON:
-                raise UnreachableError(f"Elasticsearch does not take documents: {told}")
+                raise self._stuck(told)
             if status in LATER:
                 left.append(document)
                 why = told
@@ -132,20 +122,18 @@ class Bulk:
         return left, why
 
     def _request(self, chunk: list[Document]) -> Any:
-        from elasticsearch import ApiError, TransportError
-
         lines = [part for d in chunk for part in (_action(d), d.body)]
         try:
-            return self._client.bulk(operations=lines)
-        except TransportError as error:  # no connection, one that was cut, an answer that is none
-            raise _BusyError(f"{type(error).__name__}: {error.message}".splitlines()[0]) from error
-        except ApiError as error:
-            told = f"{error.status_code} {error.message}".strip().splitlines()[0]
-            if error.status_code == 413:
+            return self._client.bulk(lines)
+        except AnswerError as error:
+            if error.status == 413:
                 raise _TooLargeError(f"413: a body of {sum(map(len, lines))} bytes is too large for it") from error
-            if error.status_code in LATER:
-                raise _BusyError(told) from error
-            raise UnreachableError(f"Elasticsearch does not take documents: {told}") from error
+            if error.status is None or error.status in LATER:
+                raise _BusyError(str(error)) from error
+            raise self._stuck(str(error)) from error
+
+    def _stuck(self, why: str) -> UnreachableError:
+        return UnreachableError(f"{self._client.product} does not take documents: {why}")
 
 
 def _chunks(documents: Sequence[Document], size: int, count: int) -> Iterator[list[Document]]:
