@@ -64,7 +64,7 @@ class SettingsError(UsageError):
     """A project file that cannot be understood; names the file and, where known, the line."""
 
     def __init__(self, message: str, path: str = "everloop.toml", line: int | None = None) -> None:
-        self.path, self.line = path, line
+        self.message, self.path, self.line = message, path, line
         super().__init__(f"{path}{f':{line}' if line else ''}: {message}")
 
 

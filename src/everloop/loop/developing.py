@@ -21,7 +21,7 @@ from everloop.loop.pipeline_versions import Code, code_of
 from everloop.loop.records import behind
 from everloop.loop.retraining import Ask, Champion, Outcome, Where, bundle_of, ingest, retrain
 from everloop.loop.runners import runner_of
-from everloop.loop.schemas import frozen_schema
+from everloop.loop.schemas import check_columns, frozen_schema
 from everloop.loop.workspace import Workspace
 from everloop.monitoring import DriftRules
 from everloop.pipelines import Artifact, Engine, IsolatedExecutor, Progress, fingerprint
@@ -113,6 +113,7 @@ def prepare_retraining(
         **why,
     )
     rows, frozen = data.outputs["rows"], data.outputs["schema"]
+    check_columns(workspace, frozen)
     version = _record(workspace, data.artifacts["rows"], rows, frozen, decided)
     arguments = {
         "rows": data.artifacts["rows"],

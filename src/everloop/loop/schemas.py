@@ -8,9 +8,11 @@ import msgspec
 
 from everloop import registry
 from everloop.data import Schema, schema_file
+from everloop.errors import SettingsError, close_match
 from everloop.loop.workspace import Workspace
+from everloop.settings import located
 
-__all__ = ["Served", "frozen_schema", "schema_of", "served"]
+__all__ = ["Served", "check_columns", "frozen_schema", "schema_of", "served"]
 
 
 class Served(NamedTuple):
@@ -28,6 +30,18 @@ def served(workspace: Workspace) -> Served | None:
             return None
         bundle = registry.get(connection, workspace.name, version)["bundle"]
     return Served(version, msgspec.json.decode(workspace.model(bundle).bundle.read("schema.json"), type=Schema))
+
+
+def check_columns(workspace: Workspace, schema: Schema) -> None:
+    """Refuse, with a SettingsError, `[deployment] slices` and `sensitive` that name no input of the schema."""
+    deployment = workspace.settings.deployment
+    for key in ("slices", "sensitive"):
+        named = getattr(deployment, key)
+        for column in () if named == "auto" else named:
+            if column not in schema.names:
+                told = f"[deployment] {key} = {list(named)}: {column!r} is no input{close_match(column, schema.names)}"
+                with located(workspace.folder):
+                    raise SettingsError(told)
 
 
 def schema_of(workspace: Workspace) -> Schema:

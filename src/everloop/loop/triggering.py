@@ -15,7 +15,7 @@ from everloop.loop.commands import conclude
 from everloop.loop.dataset import RUN
 from everloop.loop.records import load_state, record_decision, save_state
 from everloop.loop.workspace import Workspace
-from everloop.settings import Pushes
+from everloop.settings import Pushes, located
 from everloop.store import Connection
 from everloop.triggers import (
     LISTENED,
@@ -65,7 +65,8 @@ class Triggering:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._rules: list[Rule] = rules_of(workspace.settings.triggers)
+        with located(workspace.folder):
+            self._rules: list[Rule] = rules_of(workspace.settings.triggers)
         self._looked: dict[str, tuple[float, str | None, Looked]] = {}
 
     def answer(self, known: TriggerState, labels: int, evaluated: float | None) -> Answer | None:

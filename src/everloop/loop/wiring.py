@@ -16,7 +16,7 @@ from everloop.loop.workspace import Workspace
 from everloop.pipelines import LocalExecutor, Progress
 from everloop.pipelines.executors import Executor
 from everloop.rollouts import RolloutRules
-from everloop.settings import Settings, seconds
+from everloop.settings import Settings, located, seconds
 from everloop.triggers import TriggerState, budget, cooldown, firing, names_in, no_rollout
 
 __all__ = ["build_controller", "condition", "rollout_rules"]
@@ -37,12 +37,14 @@ def build_controller(
     Latencies are judged only under the `wall` clock: those of a replay say nothing of a version.
     """
     settings = workspace.settings
-    build_gate(settings.gates)  # a wrong gate is told now, not after the first training
+    with located(workspace.folder):  # what is wrong is told now, not after the first training
+        build_gate(settings.gates)
+        alone = condition(settings)
     return Controller(
         workspace,
         lambda state: _watch(workspace, state),
         developer(workspace, report, executor or LocalExecutor(workspace.artifacts)),
-        condition(settings),
+        alone,
         rollout_rules(settings, wall=wall),
         lambda: Scorer(schema_of(workspace)),
         block=seconds(settings.monitoring.block),

@@ -1,6 +1,6 @@
 """`everloop.toml`, typed and read once: `load(folder)` returns `Settings` or one sentence with the line."""
 
-from everloop.settings.reading import FILE, changed, load, parse
+from everloop.settings.reading import FILE, changed, load, located, parse
 from everloop.settings.section import Section
 from everloop.settings.sections import (
     Data,
@@ -63,6 +63,7 @@ __all__ = [
     "Triggers",
     "changed",
     "load",
+    "located",
     "parse",
     "place",
     "seconds",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from everloop.settings.checks import check_values, line_of
 from everloop.settings.section import Section
 from everloop.settings.sections import Settings, Training
 
-__all__ = ["FILE", "changed", "load", "parse"]
+__all__ = ["FILE", "changed", "load", "located", "parse"]
 
 FILE = "everloop.toml"
 
@@ -27,6 +29,21 @@ def load(folder: Path) -> Settings:
             f"not a project: there is no {FILE} here (`everloop init NAME` makes one)", path=str(folder)
         )
     return parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@contextlib.contextmanager
+def located(folder: Path) -> Iterator[None]:
+    """Give a `SettingsError` that only the use of a setting shows the line of what it names: `[table] key = ...`."""
+    try:
+        yield
+    except SettingsError as error:
+        named = re.match(r"\[([\w.]+)\](?: (\w+) =)?", error.message)
+        if error.line or named is None:
+            raise
+        path, table = folder / FILE, named[1].split(".")
+        text = path.read_text(encoding="utf-8")
+        line = (line_of(text, [*table, named[2]]) if named[2] else None) or line_of(text, table)
+        raise SettingsError(error.message, str(path), line) from None
 
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:

@@ -14,7 +14,7 @@ from everloop.loop.sensors.schedule import ScheduleSensor
 from everloop.loop.sensors.sensor import Cursor, Noticed, Sensor
 from everloop.loop.sensors.storage import StorageSensor
 from everloop.loop.workspace import Workspace
-from everloop.settings import Objects, Pushes, seconds
+from everloop.settings import Objects, Pushes, located, seconds
 from everloop.store import Connection
 from everloop.triggers import place_of
 
@@ -35,7 +35,8 @@ def sensors_of(workspace: Workspace) -> list[Sensor]:
         there = place if "://" in place else str(workspace.path(place))
         found.append(StorageSensor(place, there, seconds(watched.poll), seconds(watched.debounce)))
     if triggers.schedule:
-        found.append(ScheduleSensor(triggers.schedule.cron, triggers.schedule.every))
+        with located(workspace.folder):
+            found.append(ScheduleSensor(triggers.schedule.cron, triggers.schedule.every))
     return found
 
 
