@@ -134,9 +134,12 @@ def state(project: Path) -> dict[str, Any]:
     store = Store("sqlite:///.everloop/store.db", project)
     decided = [d for d in store.rows(sa.select(tables.decision)) if d["response"] == "retrain"]
     runs = store.rows(sa.select(tables.run.c.pipeline, tables.run.c.decision, tables.run.c.event, tables.run.c.status))
+    place = {d["id"]: number for number, d in enumerate(decided)}  # a hold may lie in between: time goes on
     found = {
-        "decisions": [[d["id"], d["status"], d["evidence"].get("triggers"), len(d["events"])] for d in decided],
-        "runs": sorted([r["decision"], r["status"], bool(r["event"])] for r in runs if r["pipeline"] == "retrain"),
+        "decisions": [[place[d["id"]], d["status"], d["evidence"].get("triggers"), len(d["events"])] for d in decided],
+        "runs": sorted(
+            [place[r["decision"]], r["status"], bool(r["event"])] for r in runs if r["pipeline"] == "retrain"
+        ),
         "versions": [v["id"] for v in store.rows(sa.select(tables.model_version))],
         "data": [v["rows"] for v in store.rows(sa.select(tables.data_version))],
         "pipelines": [v["id"] for v in store.rows(sa.select(tables.pipeline_version))],

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import msgspec
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from tests.loop.audited import audited, purchase, ride, serve
 
 from everloop.errors import JournalError
+from everloop.journal import Writer
 from everloop.loop.audit import erase
 from everloop.loop.export import export
 from everloop.loop.workspace import Workspace
+from everloop.types import Failure, Prediction
 
 NOW = 1_700_000_000.0
 
@@ -29,7 +33,11 @@ def test_what_was_journalled_is_read_by_others(workspace: Workspace, tmp_path: P
     rides = serve(workspace, [ride(1.0), ride(2.5, time=1_700_000_000.25)], "v2")
     shop = serve(workspace, [purchase(0.5, "Oslo"), purchase(1.5, "Rome")], "v3")
     made = export(workspace, tmp_path / "out")
-    assert (made.written, made.kept, made.rows) == (6, 0, {"predictions": 4, "feedback": 4, "explanations": 0})
+    assert (made.written, made.kept, made.rows) == (
+        8,
+        0,
+        {"predictions": 4, "feedback": 4, "explanations": 0, "failures": 0},
+    )
     frame = pd.read_parquet(tmp_path / "out" / "predictions").set_index("id")
     assert set(frame.index) == {*rides, *shop}
     assert frame.loc[rides[1], "time"] == pd.Timestamp("2023-11-14T22:13:20.25Z")
@@ -54,7 +62,7 @@ def test_only_what_is_new_is_written_again(workspace: Workspace, tmp_path: Path)
     first = (out / "predictions" / "00000001.parquet").stat()
     serve(workspace, [ride(2.0)])
     made = export(workspace, out)
-    assert (made.written, made.kept, made.rows["predictions"]) == (3, 3, 2)
+    assert (made.written, made.kept, made.rows["predictions"]) == (4, 4, 2)
     assert (out / "predictions" / "00000001.parquet").stat() == first
     assert not list(out.glob("*/*.partial"))
 
@@ -83,3 +91,18 @@ def test_a_folder_that_cannot_be_written(workspace: Workspace, tmp_path: Path) -
     (tmp_path / "out" / "predictions").write_text("a file")
     with pytest.raises(JournalError, match="cannot be written"):
         export(workspace, tmp_path / "out")
+
+
+def test_routes_and_failures_are_told(workspace: Workspace, tmp_path: Path) -> None:
+    common = {"model": "toy", "version": "v3", "variant": "candidate", "propensity": 0.1, "why": "key", "key": "4f1d"}
+    answered = Prediction(inputs={"hour": [1.0]}, outputs={"prediction": [2.0]}, level=(1.5,), **common)  # type: ignore[arg-type]
+    failed = Failure(status=504, latency_us=30, **common)  # type: ignore[arg-type]
+    with contextlib.closing(Writer(workspace.journal)) as writer:
+        writer.append("prediction", "p-1", NOW, msgspec.json.encode(answered))
+        writer.append("failure", "p-2", NOW, msgspec.json.encode(failed))
+        writer.flush()
+    export(workspace, tmp_path / "out")
+    (row,) = pq.read_table(tmp_path / "out" / "predictions").to_pylist()
+    assert (row["why"], row["key"], row["level"]) == ("key", "4f1d", [1.5])
+    (row,) = pq.read_table(tmp_path / "out" / "failures").to_pylist()
+    assert (row["id"], row["status"], row["key"], row["latency_us"]) == ("p-2", 504, "4f1d", 30)

@@ -54,7 +54,7 @@ def signed(body: bytes, secret: str = "g") -> dict[str, str]:
 @pytest.mark.asyncio
 async def test_each_way_in_stores_its_event_once(door: httpx.AsyncClient, workspace: Workspace) -> None:
     github = json.dumps(PUSHED | {"repository": {"full_name": "me/rides"}}).encode()
-    gitlab = json.dumps(PUSHED | {"project": {"path_with_namespace": "me/rides"}}).encode()
+    gitlab = json.dumps(PUSHED | {"after": "c" * 40, "project": {"path_with_namespace": "me/rides"}}).encode()
     made = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "a"}, "object": {"key": "x"}}}
     hooked = {"x-gitlab-token": "l", "x-gitlab-event": "Push Hook", "idempotency-key": "k"}
     for _ in range(2):

@@ -10,6 +10,7 @@ import pytest
 
 from everloop.errors import RequestError
 from everloop.loop.notices import Header, alertmanager, cloud_events, github, gitlab, s3
+from everloop.triggers import Stored, objects_event, push_event
 
 CLOUD = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "shop.sold", "time": "2026-01-02T03:04:05Z"}
 STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
@@ -61,7 +62,7 @@ def test_an_object_of_google_is_one_in_a_bucket() -> None:
     }
     [event] = cloud_events(as_bytes(told), headers(STRUCTURED), 9.0)
     assert (event.type, event.subject) == ("everloop.objects", "gs://rides")
-    assert event.data == {"url": "gs://rides/", "objects": [{"name": "2026/jan.csv", "size": 12, "etag": "x"}]}
+    assert event.data == {"url": "gs://rides", "objects": [{"name": "2026/jan.csv", "size": 12, "etag": "x"}]}
 
 
 def test_objects_of_s3_are_one_event_a_bucket() -> None:
@@ -74,27 +75,34 @@ def test_objects_of_s3_are_one_event_a_bucket() -> None:
     assert [event.subject for event in events] == ["s3://a", "s3://b"]
     assert events[0].data["objects"] == [{"name": "x/one two.csv", "size": 3, "etag": "e"}]
     assert s3(as_bytes({"Records": records[::-1]}), headers({}), 10.0)[1].id == events[0].id
+    polled = objects_event("s3://a", [Stored("x/one two.csv", 3, '"e"')], time=1.0, source="poll")
+    assert polled.id == events[0].id  # what is told and found too is one event
     assert s3(as_bytes({"Records": [record("a", "other")]}), headers({}), 9.0)[0].id != events[0].id
 
 
 def test_a_push_of_github_and_of_gitlab() -> None:
     told = headers({"x-github-event": "push", "x-github-delivery": "d-1"})
     [event] = github(as_bytes(PUSHED | {"repository": {"full_name": "me/rides"}}), told, 9.0)
-    assert (event.id, event.type, event.subject, event.time) == ("github d-1", "everloop.push", "refs/heads/main", 9.0)
+    assert (event.type, event.subject, event.time) == ("everloop.push", "refs/heads/main", 9.0)
+    polled = push_event(branch="main", commit="b" * 40, before="a" * 40, time=1.0, source="poll")
+    assert event.id == polled.id
     expected = {
         "commit": "b" * 40, "before": "a" * 40, "repository": "me/rides", "branch": "main",
-        "paths": ["data/new.csv.dvc", "rides.py"], "complete": True,
+        "paths": ["data/new.csv.dvc", "rides.py"],
     }  # fmt: skip
     assert event.data == expected
     told = headers({"x-gitlab-event": "Push Hook", "x-gitlab-event-uuid": "u", "idempotency-key": "k"})
     body = PUSHED | {"project": {"path_with_namespace": "me/rides"}, "total_commits_count": 30}
     [event] = gitlab(as_bytes(body), told, 9.0)
-    assert (event.id, event.data) == ("gitlab k", expected | {"complete": False})
+    del expected["paths"]  # not all commits are told: git says what changed
+    assert (event.id, event.data) == (polled.id, expected)
 
 
 def test_what_is_no_push_is_taken_and_not_stored() -> None:
     assert github(b"{}", headers({"x-github-event": "ping"}), 9.0) == []
     assert gitlab(b"{}", headers({"x-gitlab-event": "Issue Hook"}), 9.0) == []
+    tag = PUSHED | {"ref": "refs/tags/v1", "repository": {}}
+    assert github(as_bytes(tag), headers({"x-github-event": "push"}), 9.0) == []
     removed = PUSHED | {"after": "0" * 40, "repository": {}}
     assert github(as_bytes(removed), headers({"x-github-event": "push", "x-github-delivery": "d"}), 9.0) == []
 
@@ -135,7 +143,7 @@ def test_a_wrong_notice_is_told_in_a_sentence() -> None:
         alertmanager(b"{}", headers({}), 9.0)
     with pytest.raises(RequestError, match="'Records' must be an array"):
         s3(b"{}", headers({}), 9.0)
-    with pytest.raises(RequestError, match="X-GitHub-Delivery is missing"):
+    with pytest.raises(RequestError, match="'repository' must be an object"):
         github(as_bytes(PUSHED), headers({"x-github-event": "push"}), 9.0)
     with pytest.raises(RequestError, match="'project' must be an object"):
         gitlab(as_bytes(PUSHED), headers({"x-gitlab-event": "Push Hook"}), 9.0)

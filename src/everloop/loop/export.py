@@ -1,4 +1,4 @@
-"""The journal as Parquet, a file a segment, for DuckDB, pandas and Spark: predictions, feedback, explanations."""
+"""The journal as Parquet, a file a segment and kind of record, for DuckDB, pandas and Spark."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from everloop.journal.segments import path_of, segments, whole
 from everloop.loop.exported import column_name, plain, put, remember
 from everloop.loop.workspace import Workspace
 from everloop.registry import list_versions
-from everloop.types import Column, Explanation, Feedback, Prediction
+from everloop.types import Column, Explanation, Failure, Feedback, Prediction
 
 __all__ = ["Exported", "export"]
 
@@ -30,22 +30,32 @@ _TYPES = {"float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_(), "str
 _TIME = pa.timestamp("us", tz="UTC")
 
 _ROW = {"id": pa.string(), "row": pa.int64(), "time": _TIME}
-_PREDICTION = _ROW | {
+_ROUTED = {
     "model": pa.string(),
     "version": pa.string(),
     "variant": pa.string(),
     "propensity": pa.float64(),
     "why": pa.string(),
+    "key": pa.string(),
     "generation": pa.int64(),
     "latency_us": pa.int64(),
-    "flags": pa.string(),
-    "raw": pa.string(),
-    "other": pa.string(),
 }
+"""What prediction and failure have in common."""
+_PREDICTION = (
+    _ROW
+    | _ROUTED
+    | {
+        "flags": pa.string(),
+        "level": pa.list_(pa.float64()),
+        "raw": pa.string(),
+        "other": pa.string(),
+    }
+)
 TABLES = {
     "predictions": _PREDICTION,
     "feedback": _ROW | {"value": pa.float64(), "text": pa.string()},
     "explanations": {"id": pa.string(), "time": _TIME, "version": pa.string(), "rows": pa.string()},
+    "failures": {"id": pa.string(), "time": _TIME} | _ROUTED | {"status": pa.int64()},
 }
 Columns = Mapping[tuple[str, str], tuple[str, pa.DataType]]
 """By input or output and its name: the name in the table, and the type."""
@@ -63,10 +73,10 @@ class Exported(msgspec.Struct, frozen=True):
 def export(workspace: Workspace, out: Path, tell: Callable[[int, int], None] | None = None) -> Exported:
     """Write one Parquet file a segment and table into `out`; what is there already and still right is kept.
 
-    `predictions` has one row a row of a request: id, row, time, model, version, variant, propensity, and its columns
-    as input_NAME and output_NAME. `feedback` has id, row, time and the value as a number and as text; `explanations`
-    the JSON of each. An input or output that no version's manifest names is in `other`, as JSON. What was erased is in
-    none of them, and an erasure reaches all folders that were exported to.
+    `predictions` has one row a row of a request: id, row, time, how it was routed, and its columns as input_NAME and
+    output_NAME. `feedback` has id, row, time and the value as a number and as text; `explanations` the JSON of each;
+    `failures` the requests that a version failed to answer. An input or output that no version's manifest names is in
+    `other`, as JSON. What was erased is in none of them, and an erasure reaches all folders that were exported to.
     """
     out = out.resolve()
     columns = _columns(workspace)
@@ -161,6 +171,10 @@ def _chunks(journal: Path, segment: int, columns: Columns) -> Iterator[dict[str,
             told = record.read(Explanation)
             row = {"id": record.id, "time": _micros(record.time), "version": told.version, "rows": _json(told.rows)}
             chunk["explanations"].append(row)
+        elif record.kind == "failure":
+            failed = record.read(Failure)
+            row = {"id": record.id, "time": _micros(record.time), "status": failed.status}
+            chunk["failures"].append(row | _routed(failed))
         if sum(map(len, chunk.values())) >= CHUNK:
             yield chunk
             chunk = {name: [] for name in TABLES}
@@ -185,16 +199,19 @@ def _predicted(record: Record, columns: Columns) -> Iterator[dict[str, Any]]:
             "id": record.id,
             "row": row,
             "time": _micros(record.time),
-            **{name: getattr(told, name) for name in ("model", "version", "variant", "propensity", "why")},
-            "generation": told.generation,
-            "latency_us": told.latency_us,
+            **_routed(told),
             "flags": _json(told.flags) if told.flags else None,
+            "level": list(told.level) or None,
             "raw": _json({n: v[row] for n, v in told.raw.items()}) if told.raw else None,
             "other": _json({s: {n: v[row] for n, v in values.items()} for s, values in other.items()})
             if other
             else None,
             **{name: _as(given[row], type) for (name, type), given in known},
         }
+
+
+def _routed(told: Prediction | Failure) -> dict[str, Any]:
+    return {name: getattr(told, name) for name in _ROUTED} | {"key": told.key or None}
 
 
 def _as(value: Any, type: pa.DataType) -> Any:

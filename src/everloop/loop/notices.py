@@ -1,6 +1,7 @@
 """What others tell, as events: CloudEvents, pushes of GitHub and GitLab, alerts, objects in a bucket.
 
-Each reads a body that was authenticated and returns the events in it, with ids by which a repeated notice is known.
+Each reads a body that was authenticated and returns the events in it. A push and objects have the ids that a poll gives
+them, so that what is told and found too is one event.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from everloop.errors import RequestError
-from everloop.triggers import ALERT, OBJECTS, PUSH
+from everloop.triggers import ALERT, OBJECTS, PUSH, Stored, objects_event, push_event
 from everloop.types import Event, parse_time
 
 __all__ = ["ALERT", "OBJECTS", "PUSH", "alertmanager", "cloud_events", "github", "gitlab", "s3"]
@@ -48,20 +49,16 @@ def github(body: bytes, header: Header, now: float) -> list[Event]:
     """Return the push that a webhook of GitHub tells; its other events are taken and not stored."""
     if header("x-github-event") != "push":
         return []
-    delivery = header("x-github-delivery")
-    if not delivery:
-        raise RequestError("the header X-GitHub-Delivery is missing: it is the event's id")
     told = _object(_json(body), "a push")
-    return _push(f"github {delivery}", "github", told, _field(told, "repository", dict).get("full_name"), now)
+    return _push("github", told, _field(told, "repository", dict).get("full_name"), now)
 
 
 def gitlab(body: bytes, header: Header, now: float) -> list[Event]:
     """Return the push that a webhook of GitLab tells; its other events are taken and not stored."""
     if header("x-gitlab-event") != "Push Hook":
         return []
-    id = header("idempotency-key") or header("x-gitlab-event-uuid") or hashlib.sha256(body).hexdigest()
     told = _object(_json(body), "a push")
-    return _push(f"gitlab {id}", "gitlab", told, _field(told, "project", dict).get("path_with_namespace"), now)
+    return _push("gitlab", told, _field(told, "project", dict).get("path_with_namespace"), now)
 
 
 def alertmanager(body: bytes, header: Header, now: float) -> list[Event]:  # noqa: ARG001 - the same call for all
@@ -71,21 +68,15 @@ def alertmanager(body: bytes, header: Header, now: float) -> list[Event]:  # noq
 
 def s3(body: bytes, header: Header, now: float) -> list[Event]:  # noqa: ARG001 - the same call for all
     """Return one event for each bucket in which objects were made, by the notification of S3 or MinIO."""
-    buckets: dict[str, list[dict[str, Any]]] = {}
-    marks: dict[str, list[str]] = {}
+    buckets: dict[str, list[Stored]] = {}
     for record in _field(_object(_json(body), "a notification"), "Records", list):
         if "ObjectCreated" not in str(_object(record, "a record").get("eventName", "")):
             continue
         place = _field(record, "s3", dict)
         bucket, made = _field(_field(place, "bucket", dict), "name", str), _field(place, "object", dict)
-        entry = {"name": unquote_plus(_field(made, "key", str)), "size": made.get("size"), "etag": made.get("eTag")}
-        buckets.setdefault(bucket, []).append(entry)
-        seen = [entry["name"], entry["etag"], made.get("versionId"), made.get("sequencer"), record.get("eventTime")]
-        marks.setdefault(bucket, []).append(repr(seen))
-    return [
-        _objects(f"s3 {hashlib.sha256(repr((name, sorted(marks[name]))).encode()).hexdigest()}", "s3", name, made, now)
-        for name, made in buckets.items()
-    ]
+        mark = made.get("eTag") or made.get("versionId") or made.get("sequencer") or record.get("eventTime")
+        buckets.setdefault(bucket, []).append(_stored(unquote_plus(_field(made, "key", str)), made.get("size"), mark))
+    return [objects_event(f"s3://{name}", made, time=now, source="s3") for name, made in buckets.items()]
 
 
 def _cloud_event(found: Any, now: float) -> Event:
@@ -97,8 +88,9 @@ def _cloud_event(found: Any, now: float) -> Event:
         raise RequestError("a CloudEvent needs an id, a source and a type that are not empty")
     known, data = _id(f"{source} {id}"), _data(event)
     if type == GOOGLE_OBJECT:
-        made = {"name": _field(data, "name", str), "size": _number(data.get("size")), "etag": data.get("etag")}
-        return _objects(known, "gs", _field(data, "bucket", str), [made], _time(event.get("time"), now))
+        made = [_stored(_field(data, "name", str), data.get("size"), data.get("etag") or data.get("generation") or id)]
+        moment = _time(event.get("time"), now)
+        return objects_event(f"gs://{_field(data, 'bucket', str)}", made, time=moment, source="gs")
     subject = str(event.get("subject") or "")
     if max(map(len, (type, source, subject))) > _LONGEST:
         raise RequestError(f"type, source and subject of a CloudEvent have at most {_LONGEST} characters here")
@@ -118,21 +110,23 @@ def _data(event: Mapping[str, Any]) -> dict[str, Any]:
     return {} if data is None else {"value": data}
 
 
-def _push(id: str, source: str, told: Mapping[str, Any], repository: Any, now: float) -> list[Event]:
+def _push(source: str, told: Mapping[str, Any], repository: Any, now: float) -> list[Event]:
+    """Return the event of a push; of tags, and of a branch that was removed, none."""
     ref, before, commit = (_field(told, name, str) for name in ("ref", "before", "after"))
-    if not commit.strip("0"):  # a branch was removed
+    if not commit.strip("0") or not ref.startswith("refs/heads/"):
         return []
     commits = [_object(c, "a commit") for c in _field(told, "commits", list)]
     paths = {str(path) for c in commits for kind in ("added", "modified", "removed") for path in c.get(kind) or ()}
-    data = {
-        "commit": commit,
-        "before": before,
-        "repository": str(repository or ""),
-        "paths": sorted(paths),
-        "branch": ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else "",
-        "complete": told.get("total_commits_count", len(commits)) <= len(commits),
-    }
-    return [Event(_id(id), PUSH, source, now, ref[:_LONGEST], data)]
+    event = push_event(
+        branch=ref.removeprefix("refs/heads/"),
+        commit=commit,
+        before=before,
+        time=now,
+        source=source,
+        repository=str(repository or ""),
+        paths=paths if told.get("total_commits_count", len(commits)) <= len(commits) else None,
+    )
+    return [msgspec.structs.replace(event, subject=event.subject[:_LONGEST])]
 
 
 def _alert(found: Any) -> Event:
@@ -145,9 +139,8 @@ def _alert(found: Any) -> Event:
     return Event(id, ALERT, "alertmanager", time, str(labels.get("alertname", ""))[:_LONGEST], data)
 
 
-def _objects(id: str, scheme: str, bucket: str, objects: list[dict[str, Any]], time: float) -> Event:
-    subject = f"{scheme}://{bucket}"
-    return Event(id, OBJECTS, scheme, time, subject, {"url": f"{subject}/", "objects": objects})
+def _stored(name: str, size: Any, mark: Any) -> Stored:
+    return Stored(name, _number(size) or 0, str(mark or ""))
 
 
 def _json(body: bytes) -> Any:
