@@ -117,6 +117,27 @@ def by_key(rng: np.random.Generator, better: float = 0.0, count: bool = True) ->
     return state
 
 
+def customers(rng: np.random.Generator, worse: float = 0.0, apart: float = 0.0) -> RolloutState:
+    """Customers of two kinds; the candidate's losses are higher for one, by `worse`, or it selects it more often."""
+    rules = RolloutRules("ab", by_key=True, sensitive=("kind",))
+    state = begin("v1", "v2", 0.0, rules)
+    of_key, side, first = rng.normal(0, 3, 900), rng.random(900) < 0.5, rng.integers(0, 10, 900)
+    kind = rng.random(900) < 0.4
+    taste, wrong = rng.random(900) < 0.4 + apart * (side & kind), rng.random(900) < 0.2
+    for day in range(DAYS):
+        present = np.flatnonzero((first <= day) & (rng.random(900) < 0.5))
+        rows = [
+            Answered(
+                (day + n / (3 * len(present) + 1)) * DAY, bool(side[k]),
+                float(50 + of_key[k] + rng.standard_normal() + worse * side[k] * (1 if kind[k] else -0.67)), 0.5,
+                False, str(k), {"kind": str(kind[k])}, {"kind": str(kind[k])}, (float(taste[k]), float(wrong[k])),
+            )
+            for n, k in enumerate(rng.permutation(np.repeat(present, 3)))
+        ]  # fmt: skip
+        advance(state, rows, (day + 1) * DAY, (day + 0.9) * DAY, rules)
+    return state
+
+
 def rolled_back(play: Play, check: str, times: int, seed: int = 0) -> int:
     """Return how many of so many rollouts this check rolled back."""
     return sum(_failed(play(np.random.default_rng((seed, n))).verdict, check) for n in range(times))

@@ -7,7 +7,17 @@ from functools import partial
 
 import numpy as np
 import pytest
-from tests.rollouts.simulated import Play, answering, by_key, failing, flagging, rolled_back, selecting, slicing
+from tests.rollouts.simulated import (
+    Play,
+    answering,
+    by_key,
+    customers,
+    failing,
+    flagging,
+    rolled_back,
+    selecting,
+    slicing,
+)
 
 CHECKS: dict[str, Play] = {
     "errors": failing,
@@ -43,6 +53,20 @@ def test_customers_are_counted_not_their_rows() -> None:
     assert ends.count("rolled_back") <= bound(0.025, 16)
     found = [by_key(np.random.default_rng((3, n)), better=3.0).status for n in range(3)]
     assert found == ["promoted"] * 3
+
+
+@pytest.mark.parametrize(("check", "play"), [
+    ("slices", partial(customers, worse=4.0)), ("fairness", partial(customers, apart=0.6)),
+])  # fmt: skip
+def test_slices_and_fairness_are_judged_by_key(check: str, play: Play) -> None:
+    assert rolled_back(customers, check, 6, seed=6) <= bound(LEVEL, 6)
+    assert rolled_back(play, check, 6, seed=7) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", ["slices", "fairness"])
+def test_the_level_of_checks_by_key(check: str) -> None:
+    assert rolled_back(customers, check, 200, seed=8) <= bound(LEVEL, 200)
 
 
 @pytest.mark.slow

@@ -151,4 +151,4 @@ def test_a_canary_holds_its_step_while_the_candidate_looks_worse() -> None:
         pairs = [Pair((day + hour / 24) * DAY, 10.0 + gain, 10.0) for hour in range(24)]
         advance(state, pairs, (day + 1) * DAY, (day + 1) * DAY, rules)
         shares.append(state.share)
-    assert shares == [0.3, 0.3, 0.3, 1.0]
+    assert shares == [0.3, 0.3, 0.3, 0.5]

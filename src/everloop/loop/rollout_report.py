@@ -130,8 +130,8 @@ def _slices(rollout: RolloutState, rules: RolloutRules) -> list[dict[str, Any]]:
                 "labels": one.rows(until, drawn),
                 "lower_by": test.mean if test.blocks else None,
                 "interval": _finite(test),
-                "champion_loss": one.champion.mean(),
-                "candidate_loss": one.candidate.mean(),
+                "champion_loss": one.mean(False),
+                "candidate_loss": one.mean(True),
             }
         )
     return found

@@ -88,6 +88,9 @@ class RolloutState(msgspec.Struct):
     pairs: int = 0
     labelled_until: float = 0.0
     verdict: Verdict | None = None
+    step: int = 0
+    """The canary's step, and the blocks that had been judged when it was set."""
+    stepped: int = 0
     surplus: float = 0.0
     """By how many answers the candidate has more than the draws let expect, and the variance of that number."""
     surplus_variance: float = 0.0
@@ -150,7 +153,8 @@ def advance(
             _take(state, one)
     state.labelled_until = max(state.labelled_until, labelled_until)
     if state.keys is not None:
-        state.keys.complete(state.labelled_until)
+        for keys in (state.keys, *(one.keys for one in state.slices.values() if one.keys)):
+            keys.complete(state.labelled_until)
     state.exposure = exposure or state.exposure
     test, safe = compare(state, rules), judged_safe(state, rules)
     if safe.failed:
@@ -221,8 +225,18 @@ def _take(state: RolloutState, seen: Pair | Answered) -> None:
 
 
 def _take_of_key(state: RolloutState, keys: KeyLosses, seen: Answered) -> None:
-    """Take one row of an experiment that counts keys; rows without a key are left out."""
-    if seen.key and keys.add(seen.key, seen.time, seen.candidate, seen.loss, seen.propensity):
+    """Take one row of an experiment that counts keys; rows without a key are left out.
+
+    Groups are compared on the first row of each key: keys are what was drawn, and so independent.
+    """
+    if not seen.key:
+        return
+    for one in _slices(state, seen.values):
+        one.keys = one.keys or KeyLosses(keys.window)
+        one.keys.add(seen.key, seen.time, seen.candidate, seen.loss, seen.propensity)
+    if keys.add(seen.key, seen.time, seen.candidate, seen.loss, seen.propensity):
+        for group in _groups(state, seen.groups):
+            group.add(seen.time, seen.candidate, seen.measures, 1 / seen.propensity, state.differences)
         _draw(state, seen)
 
 
@@ -263,11 +277,13 @@ def _mismatch(state: RolloutState) -> str | None:
 def _expose(state: RolloutState, test: MeanTest, rules: RolloutRules) -> None:
     """Set what the candidate answers from now on.
 
-    A canary goes up one step for each complete block in which it did not look worse. A bandit gets the probability
-    that its loss is the lower one: Thompson sampling (1933), its posterior renewed whenever labels are judged.
+    A canary goes up one step when another block is judged and it does not look worse so far. A bandit gets the
+    probability that its loss is the lower one: Thompson sampling (1933), its posterior renewed whenever labels are judged.
     """
-    if state.status == "canary" and test.mean >= 0:
-        state.share = rules.steps[min(test.blocks, len(rules.steps) - 1)]
+    if state.status == "canary" and test.blocks > state.stepped:
+        state.stepped = test.blocks
+        state.step = min(state.step + (test.mean >= 0), len(rules.steps) - 1)
+        state.share = rules.steps[state.step]
     if state.status == "bandit" and test.blocks >= rules.minimum_blocks:
         better = 0.5 * math.erfc(-test.mean / (max(test.error, 1e-12) * math.sqrt(2)))
         state.share = round(min(max(better, rules.explore), 1 - rules.explore), 2)

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from everloop.rollouts.keys import KeyLosses
 from everloop.statistics import BlockMeans
 
 __all__ = ["SLICES", "Group", "Slice", "disparities"]
@@ -19,16 +20,18 @@ GROUP_ROWS = 10
 
 
 class Slice(msgspec.Struct):
-    """The losses of the rows in which one column has one value."""
+    """The losses of the rows in which one column has one value; by key, where an experiment counts keys."""
 
     differences: BlockMeans
     champion: BlockMeans
     candidate: BlockMeans
+    keys: KeyLosses | None = None
 
     @classmethod
     def empty(cls, start: float, length: float) -> Slice:
         """Return a slice without rows."""
-        return cls(*(BlockMeans(start, length) for _ in range(3)))
+        differences, champion, candidate = (BlockMeans(start, length) for _ in range(3))
+        return cls(differences, champion, candidate)
 
     def pair(self, time: float, champion: float, candidate: float) -> None:
         """Take both losses of one row."""
@@ -37,14 +40,24 @@ class Slice(msgspec.Struct):
         self.candidate.add(time, candidate)
 
     def gains(self, until: float, randomised: bool) -> NDArray[np.float64]:
-        """Return champion minus candidate by complete block."""
+        """Return champion minus candidate by complete block, or by batch of keys."""
+        if self.keys is not None:
+            return self.keys.means()
         return self.champion.minus(self.candidate, until) if randomised else self.differences.complete(until)
 
     def rows(self, until: float, randomised: bool) -> int:
-        """Return how many labels lie in complete blocks, of the version that has fewer."""
+        """Return how many labels lie in complete blocks, or keys that are over, of the version that has fewer."""
+        if self.keys is not None:
+            return min(self.keys.counts)
         if randomised:
             return min(self.champion.rows(until), self.candidate.rows(until))
         return self.differences.rows(until)
+
+    def mean(self, candidate: bool) -> float | None:
+        """Return the mean loss of a version."""
+        if self.keys is not None:
+            return self.keys.mean(candidate)
+        return (self.candidate if candidate else self.champion).mean()
 
 
 class Group(msgspec.Struct):
