@@ -278,7 +278,7 @@ def _expose(state: RolloutState, test: MeanTest, rules: RolloutRules) -> None:
     """Set what the candidate answers from now on.
 
     A canary goes up one step when another block is judged and it does not look worse so far. A bandit gets the
-    probability that its loss is the lower one: Thompson sampling (1933), its posterior renewed whenever labels are judged.
+    probability that its loss is the lower one: Thompson sampling (1933), its posterior renewed when labels are judged.
     """
     if state.status == "canary" and test.blocks > state.stepped:
         state.stepped = test.blocks
