@@ -129,6 +129,34 @@ def _rotation(rows: pd.DataFrame, share: Floats, _rng: np.random.Generator) -> F
     return np.asarray(3 * (np.cos(angle) * rows["a"] + np.sin(angle) * rows["c"]))
 
 
+def _weeks(rows: pd.DataFrame, share: Floats, _rng: np.random.Generator) -> Floats:
+    """a weekly season; what an input means fades out from 60 % to 90 % (held out)"""
+    day = np.arange(len(rows)) // PER_DAY % 7
+    fades = 1 - np.clip((share - 0.6) / 0.3, 0, 1)
+    return np.asarray(40 + 12 * (day >= 5) + 10 * fades * rows["a"] + 6 * rows["c"] + rows["hour"])
+
+
+def _recurring(rows: pd.DataFrame, share: Floats, _rng: np.random.Generator) -> Floats:
+    """two regimes that take turns, 30 days each, from the middle on (held out)"""
+    other = (share > 0.5) & (((share - 0.5) * DAYS // 30) % 2 == 0)
+    return np.asarray(50 + np.where(other, 2, 10) * rows["a"] + np.where(other, 9, 3) * rows["b"] + rows["hour"])
+
+
+def _tails(rows: pd.DataFrame, _share: Floats, rng: np.random.Generator) -> Floats:
+    """nothing changes; noise with heavy tails that grows with an input (held out)"""
+    return np.asarray(50 + 10 * rows["a"] + rows["hour"] + (1 + np.abs(rows["c"])) * 3 * rng.standard_t(3, len(rows)))
+
+
+def _sudden(rows: pd.DataFrame, share: Floats, _rng: np.random.Generator) -> Floats:
+    """what decides turns round at 62 % (held out)"""
+    return np.asarray(np.where(share < 0.62, 2.5, -1.5) * rows["a"] + rows["b"])
+
+
+def _creeping(rows: pd.DataFrame, share: Floats, _rng: np.random.Generator) -> Floats:
+    """an input that never mattered comes to decide, from 50 % on (held out)"""
+    return np.asarray(1.5 * rows["a"] + 4 * np.clip(share - 0.5, 0, 1) * rows["b"] * 2)
+
+
 STREAMS = (
     Stream("bike-sharing", "two years of rentals, the second busier", _bikes, DATA / "bike-sharing" / "hour.csv"),
     Stream("adult", "census rows in the order of their file", _adult, DATA / "adult" / "adult.csv"),
@@ -139,4 +167,9 @@ STREAMS = (
     _seeded("steady", "classification", _steady),
     _seeded("prior", "classification", _prior),
     _seeded("rotation", "classification", _rotation),
+    _seeded("weeks", "regression", _weeks),
+    _seeded("recurring", "regression", _recurring),
+    _seeded("tails", "regression", _tails),
+    _seeded("sudden", "classification", _sudden),
+    _seeded("creeping", "classification", _creeping),
 )

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from everloop.evaluation import losses
-from everloop.training import AUTO, EVERYTHING, Problem, choose, fit_recipe, fixed
+from everloop.training import AUTO, EVERYTHING, Problem, choose, fit_recipe, fixed, newest_horizons
 
 DAY = 86400.0
 
@@ -49,6 +50,41 @@ def test_a_rival_that_leans_on_the_newest_rows_wins_where_the_level_moves() -> N
     choice = choose(*regression(change=3.0))
     assert choice.recipe != EVERYTHING
     assert choice.scores[choice.recipe.name]["loss"] < choice.scores["everything"]["loss"]
+
+
+def turned(seed: int, days: float) -> Any:
+    """Sixteen weeks of which, in the newest `days`, `x` means the opposite."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(112 * 24) * DAY / 24
+    x = rng.normal(size=len(times))
+    y = np.where(times > times[-1] - days * DAY, -2.0, 2.0) * x + rng.normal(0, 0.5, len(times))
+
+    def loss(truth: Any, answers: Any) -> Any:
+        return losses("regression", truth, answers)
+
+    problem = Problem("regression", ("x",), "y", (), LinearRegression, loss, horizon=14 * DAY)
+    return problem, pd.DataFrame({"x": x, "y": y}), times
+
+
+@pytest.mark.parametrize(
+    ("days", "names"), [(6, {"newest 0.5 horizon"}), (20, {"newest 0.5 horizon", "newest 1 horizon"})]
+)
+def test_what_turned_round_days_ago_leaves_only_the_newest_rows(days: float, names: set[str]) -> None:
+    choice = choose(*turned(0, days))
+    assert choice.recipe.name in names
+    assert "on the newest" in choice.reason
+
+
+def test_nothing_is_chosen_by_chance() -> None:
+    chosen = [choose(*turned(seed, 0)).recipe for seed in range(24)]
+    assert sum(recipe != EVERYTHING for recipe in chosen) <= 4  # at a level of 5 %
+
+
+def test_a_window_of_the_newest_rows_is_known_from_its_version() -> None:
+    kept = {r.name: newest_horizons(msgspec.to_builtins({"recipe": r})) for r in AUTO}
+    assert kept["everything"] == kept["team"] == 0.0
+    assert [v for v in kept.values() if v] == [0.5, 1.0, 2.0, 4.0]
+    assert newest_horizons({}) == 0.0
 
 
 def test_every_recipe_has_its_loss_stored_and_answers_belong_to_the_evaluated_rows() -> None:
@@ -99,7 +135,7 @@ def test_classes_that_a_window_lacks_have_no_probability() -> None:
 
 
 def test_old_rows_and_live_ones_are_neighbours_whatever_lies_between() -> None:
-    """Half a year of nothing counts as one block: the newest fifth holds 23 rows from before it."""
+    """Half a year of nothing counts as one block: the newest half of a horizon holds 97 rows from before it."""
     rng = np.random.default_rng(0)
     times = np.concatenate([np.arange(400) * 3600.0, 180 * 86400.0 + np.arange(48) * 3600.0])
     rows = pd.DataFrame({"x": rng.normal(size=len(times))})
@@ -110,4 +146,4 @@ def test_old_rows_and_live_ones_are_neighbours_whatever_lies_between() -> None:
     )  # fmt: skip
     choice = choose(problem, rows, times)
     assert np.isfinite(choice.answers).all()
-    assert len(choice.rows) == 48 + 23
+    assert len(choice.rows) == 48 + 97

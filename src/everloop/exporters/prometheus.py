@@ -118,7 +118,7 @@ def _loop_alerts(limits: Limits) -> dict[str, Any]:
                "{{ $labels.signal }} fires: see `everloop status`"),
         _alert("EverloopDataDrift", 'everloop_signal_firing{signal="data_drift"} == 1', "0s", "warning",
                "{{ $labels.column }} is not distributed as in training any more"),
-        _alert("EverloopSignalFiring", f'everloop_signal_firing{{signal!~"{concept}|data_drift"}} == 1', "0s",
+        _alert("EverloopSignalFiring", f'everloop_signal_firing{{signal!~"{concept}|data_drift|window_growth"}} == 1', "0s",
                "warning", "{{ $labels.signal }} {{ $labels.column }} fires"),
         _alert("EverloopRolloutExpired", 'increase(everloop_rollouts_total{status="expired"}[1h]) > 0', "0s",
                "warning", "A rollout ended without a verdict: labels were too few or too late"),

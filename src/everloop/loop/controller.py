@@ -36,14 +36,15 @@ from everloop.loop.workspace import Workspace
 from everloop.monitoring import ConceptDrift, DriftRules, DriftState, LabelledRow, started
 from everloop.rollouts import RolloutRules, RolloutState, begin
 from everloop.rollouts import end as end_rollout
-from everloop.settings import changed
+from everloop.settings import changed, seconds
 from everloop.store import Connection
+from everloop.training import newest_horizons
 from everloop.triggers import TriggerState
 from everloop.types import Decision, Event, Plan, Signal, as_json, new_id
 
 __all__ = ["Controller", "ControllerState", "Developed"]
 
-DRIFT_SIGNALS = ("realised_loss", "challenger_gain")
+DRIFT_SIGNALS = ("realised_loss", "challenger_gain", "window_growth")
 TRIAL = "recalibration is tried first"
 FRUITLESS = 2
 """After so many retrainings in a row that were no better a person is asked."""
@@ -191,13 +192,32 @@ class Controller:
         with self._workspace.store.begin() as connection:
             if self.state.rollout:
                 self._judge(connection, self.state.rollout, rows, now)
-            signals = self.drift.signals(now, self._watch.label_coverage)
+            signals = [*self.drift.signals(now, self._watch.label_coverage), *self._growth(connection, now)]
             record_signals(connection, signals)
             if not self._recalibrate(connection, signals, now):
                 self._decide(connection, signals, now)
             self._follow(connection, rows)
             self.state.evaluated = now
             self._save(connection)
+
+    def _growth(self, connection: Connection, now: float) -> list[Signal]:
+        """Say how far the rows since a change have grown: a champion of only the newest rows gains by twice as many.
+
+        They begin with its window, and are held against those of the last retraining.
+        """
+        row = registry.get(connection, self._workspace.name, self._serving(connection))
+        horizons, until = newest_horizons(row["window"]), float(row["window"]["until"])
+        if not horizons:
+            return []
+        start = until - horizons * seconds(self._workspace.settings.training.horizon)
+        grown = (now - start) / (max(until, *self.state.retrainings) - start)
+        told = {"window": row["window"]["name"], "version": row["id"]}
+        return [Signal("window_growth", now, grown, 2.0, grown >= 2.0, start, now, told)]
+
+    def _serving(self, connection: Connection) -> str:
+        champion = registry.alias(connection, self._workspace.name, "champion")
+        assert champion is not None
+        return champion
 
     def _judge(self, connection: Connection, rollout: RolloutState, rows: list[ScoredRow], now: float) -> None:
         """Advance the rollout under way by the new pairs, and act on its verdict."""

@@ -20,7 +20,7 @@ from everloop.types import Event, as_json, parse_time, show_time
 
 __all__ = ["event_of", "listing", "trial"]
 
-DRIFT = {"realised_loss", "challenger_gain"}
+DRIFT = {"realised_loss", "challenger_gain", "window_growth"}
 
 
 def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:

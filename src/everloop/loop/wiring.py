@@ -62,7 +62,7 @@ def condition(settings: Settings) -> Check[TriggerState] | None:
     drift = triggers.drift
     if drift is None or "concept_drift" in names_in(triggers.when):
         return None
-    signals = firing("realised_loss") | firing("challenger_gain")
+    signals = firing("realised_loss") | firing("challenger_gain") | firing("window_growth")
     own = no_rollout() & cooldown(seconds(drift.cooldown)) & budget(drift.budget, seconds(drift.period))
     return signals & own & budget(triggers.budget, seconds(triggers.period))
 

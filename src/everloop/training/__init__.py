@@ -4,7 +4,18 @@ from everloop.training.estimators import build, forget_modules, load_function, p
 from everloop.training.export import to_onnx
 from everloop.training.parity import check_answers, check_parity
 from everloop.training.team import TIME_INDEX, GraphPart, merge
-from everloop.training.window import AUTO, EVERYTHING, Choice, Problem, Recipe, Trained, choose, fit_recipe, fixed
+from everloop.training.window import (
+    AUTO,
+    EVERYTHING,
+    Choice,
+    Problem,
+    Recipe,
+    Trained,
+    choose,
+    fit_recipe,
+    fixed,
+    newest_horizons,
+)
 
 __all__ = [
     "AUTO",
@@ -24,6 +35,7 @@ __all__ = [
     "forget_modules",
     "load_function",
     "merge",
+    "newest_horizons",
     "prepare",
     "to_onnx",
 ]

@@ -1,15 +1,17 @@
-"""What to train on: everything, unless a team that leans on the newest rows is better beyond doubt.
+"""What to train on: everything, unless what leans on the newest rows is better beyond doubt.
 
-Every recipe is scored where it matters: fitted at several past origins, judged on the block of event
-time that follows each (rolling-origin evaluation). The default is kept unless a rival's loss is lower by
-more than chance explains, since on other streams the naive choice loses; everything scored is stored.
+Every recipe is scored where it matters: fitted at several past origins, judged on the block of event time that
+follows each (rolling-origin evaluation), the newest one in parts, since a change may lie within it. The default is kept
+unless a rival's loss is lower by more than chance explains, since on other streams the naive choice loses. How far back
+one should look for that nobody knows: a change makes the past useless, without one it is all evidence. So it is looked
+at over several spans, with a level for all of them together (after the adaptive-window tournament of Han, Huang and
+Wang 2024). Everything scored is stored.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from statistics import NormalDist
 from typing import Any, Literal
 
 import msgspec
@@ -22,14 +24,14 @@ from everloop.statistics import LevelRules, apply_level, block_means, fit_level,
 from everloop.training.team import TIME_INDEX
 from everloop.types import Task
 
-__all__ = ["Choice", "Problem", "Recipe", "Trained", "choose", "fit_recipe", "fixed"]
+__all__ = ["Choice", "Problem", "Recipe", "Trained", "choose", "fit_recipe", "fixed", "newest_horizons"]
 
 Floats = NDArray[np.float64]
-Member = Literal["everything", "half", "time", "level", "rows", "span"]
+Member = Literal["everything", "half", "time", "level", "rows", "span", "horizons"]
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """A named mean of members; `amount` is what `rows` (a count) and `span` (seconds) take."""
+    """A named mean of members; `amount` is what `rows` (a count), `span` (seconds) and `horizons` take."""
 
     name: str
     members: tuple[Member, ...]
@@ -39,7 +41,12 @@ class Recipe(msgspec.Struct, frozen=True):
 EVERYTHING = Recipe("everything", ("everything",))
 TEAM = Recipe("team", ("half", "time", "level"))
 """Mean of: the newest half; everything with a time index held at now; everything corrected by the newest level."""
-AUTO = (EVERYTHING, TEAM)
+NEWEST = tuple(Recipe(f"newest {n} horizon{'s' if n > 1 else ''}", ("horizons",), float(n)) for n in (0.5, 1, 2, 4))
+AUTO = (EVERYTHING, TEAM, *NEWEST)
+LOOKS = (4.0, 1.0, 0.5, 0.25)
+"""Over how many of the newest horizons losses are compared."""
+FEWEST, PARTS = 4, 4
+"""Blocks that a comparison needs at least, and the fits of the newest horizon."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -103,6 +110,12 @@ class Choice(msgspec.Struct, frozen=True):
     """Means of the chosen recipe's out-of-time losses by block of event time."""
 
 
+def newest_horizons(window: Mapping[str, Any]) -> float:
+    """Return of how many of the newest horizons a version's rows are, where the choice fell on only those; else 0."""
+    recipe = window.get("recipe") or {}
+    return float(recipe["amount"]) if tuple(recipe.get("members", ())) == ("horizons",) else 0.0
+
+
 def fixed(window: str) -> Recipe | None:
     """Return the recipe of a fixed `window` setting (`all`, `4000`, `90d`), None for `auto`."""
     if window == "auto":
@@ -128,17 +141,18 @@ def choose(
 
     Times in which nothing happened for more than a horizon are left out.
 
-    A rival replaces the default only where the paired difference of its block losses is beyond a
-    one-sided `alpha` over the number of rivals (Bonferroni); of several, the one with the least loss.
+    A rival replaces the default only where, over one of several spans that end now, the paired difference of their
+    block losses is beyond a one-sided `alpha` over the number of rivals and spans (Bonferroni); of several, the one
+    with the least loss over the newest horizon.
     """
     times = _active(times, problem.horizon, problem.block)
-    origins = _origins(times, problem.horizon, blocks)
+    origins = _origins(times, problem.horizon, blocks, PARTS if len(recipes) > 1 else 1)
     fits = _Fits(problem, rows, times)
     evaluated: list[NDArray[np.intp]] = []
     starts: list[float] = []
     found: dict[str, list[Floats]] = {r.name: [] for r in recipes}
-    for count, origin in enumerate(origins):
-        inside = np.flatnonzero((times > origin) & (times <= origin + problem.horizon))
+    for count, (origin, stop) in enumerate(origins):
+        inside = np.flatnonzero((times > origin) & (times <= stop))
         if not len(inside):
             continue
         evaluated.append(inside)
@@ -151,7 +165,8 @@ def choose(
     answers = {name: np.concatenate(parts) for name, parts in found.items()}
     place = np.concatenate(evaluated)
     means = {name: _block_losses(problem, rows.iloc[place], times[place], a, starts) for name, a in answers.items()}
-    chosen, reason, scores = _compare(recipes, means, alpha)
+    ages = _block_ages(problem, times[place], starts)
+    chosen, reason, scores = _compare(recipes, means, ages / problem.horizon, alpha)
     return Choice(
         chosen,
         reason,
@@ -167,10 +182,18 @@ def _block_losses(
 ) -> Floats:
     """Return the mean losses by block of the answers as they would have been served; blocks begin at each origin."""
     truth = problem.truth(rows)
-    lost = problem.loss(truth, problem.served(times, truth, answers))
+    return _by_block(problem, times, problem.loss(truth, problem.served(times, truth, answers)), starts)
+
+
+def _block_ages(problem: Problem, times: Floats, starts: Sequence[float]) -> Floats:
+    """Return how long ago the rows of each block were, in seconds."""
+    return _by_block(problem, times, float(times[-1]) - times, starts)
+
+
+def _by_block(problem: Problem, times: Floats, values: Floats, starts: Sequence[float]) -> Floats:
     parts = zip(starts, [*starts[1:], math.inf], strict=True)
     inside = [((times > start) & (times <= stop), start) for start, stop in parts]
-    return np.concatenate([block_means(times[here], lost[here], problem.block, start) for here, start in inside])
+    return np.concatenate([block_means(times[here], values[here], problem.block, start) for here, start in inside])
 
 
 def fit_recipe(
@@ -212,6 +235,8 @@ def _part(problem: Problem, fits: _Fits, member: Member, recipe: Recipe, origin:
         return Part(fits.fit(max(0, n - int(recipe.amount)), n))
     if member == "span":
         return Part(fits.fit(fits.count(origin - recipe.amount), n))
+    if member == "horizons":
+        return Part(fits.fit(fits.count(origin - recipe.amount * problem.horizon), n))
     if member == "time":
         return Part(fits.fit(0, n, time_index=True), time_index=float(fits.times[n - 1]) / 86400.0)
     if member == "level":
@@ -245,37 +270,64 @@ def _active(times: Floats, horizon: float, block: float) -> Floats:
     return np.concatenate([times[:1], times[0] + np.cumsum(np.where(steps > horizon, block, steps))])
 
 
-def _origins(times: Floats, horizon: float, blocks: int) -> list[float]:
-    """Return the ends of the fits, oldest first: one horizon apart, at least half of the span lies before each."""
+def _origins(times: Floats, horizon: float, blocks: int, parts: int) -> list[tuple[float, float]]:
+    """Return the ends of the fits and of what each is judged on, oldest first; half of the span lies before each.
+
+    They are one horizon apart; the newest horizon is judged in so many parts.
+    """
     end, middle = float(times[-1]), float(times[0] + times[-1]) / 2
-    origins = [end - k * horizon for k in range(blocks, 0, -1)]
-    usable = [o for o in origins if o >= middle]
-    return usable or [end - (end - float(times[0])) / 5]
+    old = [(end - k * horizon, end - (k - 1) * horizon) for k in range(blocks, 1, -1)]
+    length = horizon / parts
+    new = [(end - k * length, end - (k - 1) * length) for k in range(parts, 0, -1)]
+    usable = [part for part in (*old, *new) if part[0] >= middle]
+    return usable or [(end - (end - float(times[0])) / 5, end)]
 
 
 def _compare(
-    recipes: Sequence[Recipe], means: Mapping[str, Floats], alpha: float
+    recipes: Sequence[Recipe], means: Mapping[str, Floats], ages: Floats, alpha: float
 ) -> tuple[Recipe, str, dict[str, dict[str, float]]]:
+    """Return the choice, why, and the scores; `ages` are those of the blocks, in horizons."""
     default, rivals = recipes[0], recipes[1:]
-    bar = NormalDist().inv_cdf(1 - alpha / max(1, len(rivals)))
-    scores: dict[str, dict[str, float]] = {default.name: {"loss": float(means[default.name].mean())}}
-    for rival in rivals:
-        gain = means[default.name] - means[rival.name]
-        error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
-        z = float(gain.mean()) / error if error > 0 else 0.0
-        scores[rival.name] = {
-            "loss": float(means[rival.name].mean()),
-            "gain": float(gain.mean()),
-            "standard_error": error,
-            "z": z,
-        }
-    beyond = [r for r in rivals if scores[r.name]["z"] > bar]
-    blocks = f"on {len(means[default.name])} out-of-time blocks"
+    spans = {look: inside for look in LOOKS if (inside := ages < look).sum() >= FEWEST or look == LOOKS[0]}
+    usual = float(means[default.name].mean())
+    scores: dict[str, dict[str, float]] = {default.name: {"loss": usual}}
     if not rivals:
         return default, f"{default.name}: as the project file says", scores
+    level, beyond = alpha / len(rivals) / len(spans), dict[str, str]()
+    for rival in rivals:
+        gains = means[default.name] - means[rival.name]
+        seen = {
+            look: (gains[inside], _z(gains[inside]), _bar(level, int(inside.sum()))) for look, inside in spans.items()
+        }
+        look = max(seen, key=lambda look: seen[look][1] - seen[look][2])
+        gain, z, bar = seen[look]
+        scores[rival.name] = {
+            "loss": float(means[rival.name].mean()),
+            "newest": float(means[rival.name][ages < 1.0].mean()),
+            "gain": float(gain.mean()),
+            "standard_error": float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0,
+            "z": z,
+            "bar": bar,
+            "blocks": float(len(gain)),
+        }
+        if z > bar:
+            lower = f"{gain.mean():.4g} (z {z:.1f} over {bar:.1f})"
+            beyond[rival.name] = (
+                f"loss lower than {default.name}'s by {lower} on the newest {len(gain)} out-of-time blocks"
+            )
     if not beyond:
-        return default, f"{default.name}: no rival is better beyond doubt (z over {bar:.2f}) {blocks}", scores
-    best = min(beyond, key=lambda r: scores[r.name]["loss"])
-    score = scores[best.name]
-    lower = f"{score['gain']:.4g} ± {score['standard_error']:.2g} (z {score['z']:.1f})"
-    return best, f"{best.name}: loss lower than {default.name}'s by {lower} {blocks}", scores
+        return default, f"{default.name}: no rival is better beyond doubt on {len(ages)} out-of-time blocks", scores
+    best = min((r for r in rivals if r.name in beyond), key=lambda r: scores[r.name]["newest"])
+    return best, f"{best.name}: {beyond[best.name]}", scores
+
+
+def _z(gain: Floats) -> float:
+    error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
+    return float(gain.mean()) / error if error > 0 else 0.0
+
+
+def _bar(level: float, blocks: int) -> float:
+    """Return what a standardised mean of so few blocks must exceed (Student's distribution)."""
+    from scipy.stats import t
+
+    return float(t.ppf(1 - level, max(1, blocks - 1)))

@@ -12,7 +12,7 @@ from everloop.types import Signal, as_json
 
 __all__ = ["LISTENED", "rearm", "see_signals"]
 
-LISTENED = {"concept_drift": ("realised_loss", "challenger_gain"), "data_drift": ("data_drift",)}
+LISTENED = {"concept_drift": ("realised_loss", "challenger_gain", "window_growth"), "data_drift": ("data_drift",)}
 """The signals of each trigger; of `data_drift:column` the part before the colon counts."""
 
 
