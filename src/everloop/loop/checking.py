@@ -49,7 +49,7 @@ def news(rows: pd.DataFrame, frame: pd.DataFrame, schema: Schema) -> Iterator[st
     """Tell what fits the schema but is new to it."""
     for column in schema.inputs:
         if column.categories is not None:
-            unseen = sorted(set(rows[column.name]) - set(map(str, column.categories)) - {""})
+            unseen = sorted(set(rows[column.name].unique()) - set(map(str, column.categories)) - {""})
             if unseen:
                 yield f"column {column.name!r} has values it never had: {', '.join(map(repr, unseen[:5]))}"
     extra = [str(n) for n in frame.columns if n not in {*schema.names, schema.time, schema.target.name}]
