@@ -56,7 +56,7 @@ def filed(prepared: pd.DataFrame, schema: Schema, checks: Checks, name: str, pla
     if place:
         kept = quarantine.put(Path(place), "retraining", report.faults, source=name, time=until, frame=prepared)
         told = f"; all reasons: `everloop data quarantine show {kept.id}`"
-    raise DataError(report.told + told, report.bad)
+    raise DataError(f"{name}: {report.told}{told}", report.bad)
 
 
 def answered(served: pd.DataFrame, schema: Schema, checks: Checks) -> tuple[pd.DataFrame | None, int]:
