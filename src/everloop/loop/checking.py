@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from everloop.data import Schema, infer, list_versions, process, timed
+from everloop import registry
+from everloop.data import Schema, infer, process, timed
 from everloop.data.comparing import Shift, compare
 from everloop.data.leakage import leaks
 from everloop.data.sources import files
 from everloop.errors import DataError
-from everloop.journal import Reader
+from everloop.journal import Position, Reader, end
 from everloop.loop.schemas import served
 from everloop.loop.training_sets import table_of
 from everloop.loop.workspace import Workspace
@@ -75,20 +76,21 @@ def skew_of(workspace: Workspace) -> list[str]:
 def skew(workspace: Workspace) -> list[Shift]:
     """Return how the newest served rows differ from the champion's training set; nothing where there are too few."""
     now = served(workspace)
-    with workspace.store.read() as connection:
-        versions = [row["id"] for row in list_versions(connection)]
-    if now is None or not versions:
+    if now is None:
         return []
     rows = served_inputs(workspace.journal, now.schema)
     if len(rows) < ENOUGH:
         return []
-    return compare(table_of(workspace, versions[-1]), rows, now.schema.names)
+    with workspace.store.read() as connection:
+        version = registry.get(connection, workspace.name, now.version)["data_version"]
+    return compare(table_of(workspace, version), rows, now.schema.names)
 
 
 def served_inputs(journal: Path, schema: Schema) -> pd.DataFrame:
-    """Return the inputs of the newest 20,000 served rows, oldest first."""
+    """Return the inputs of the newest 20,000 served rows in the journal's last two segments, oldest first."""
     newest: deque[dict[str, object]] = deque(maxlen=NEWEST)
     reader = Reader(journal)
+    reader.seek(Position(max(0, end(journal).segment - 1)))
     while records := reader.poll():
         for record in records:
             if record.kind == "prediction":
