@@ -150,7 +150,7 @@ def _of_numbers(
     missing = len(numbers) - len(known)
     if not len(known):
         return ColumnProfile(name, kind, len(values), missing, 0)
-    told = _stamp if kind == "time" else "{:.6g}".format
+    told = _stamp if kind == "time" else _plain
     low, high = (known[int(share * (len(known) - 1))] for share in (0.25, 0.75))
     reach = 3 * (high - low)
     distinct = int((np.diff(known) > 0).sum()) + 1
@@ -188,6 +188,8 @@ def _by_number(values: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple
     if not len(values):
         return ()
     edges = np.unique(np.quantile(values, np.linspace(0, 1, 11)))
+    if len(edges) < 4:  # nearly all are one value: tenths of what there is besides
+        edges = np.unique(np.quantile(np.unique(values), np.linspace(0, 1, 11)))
     place = np.clip(np.searchsorted(edges, values, "right") - 1, 0, max(0, len(edges) - 2))
     rows, sums = np.bincount(place), np.bincount(place, truth)
     return tuple(Bar(f"{edges[i]:.4g}", float(sums[i] / rows[i]), int(rows[i])) for i in np.flatnonzero(rows))
@@ -226,6 +228,10 @@ def _seconds(values: pd.Series[Any]) -> NDArray[np.float64]:
         return values.to_numpy(dtype=np.float64) if pd.api.types.is_numeric_dtype(values) else np.zeros(0)
     numbers = values.dt.as_unit("us").astype("int64").to_numpy() / 1e6
     return np.where(values.isna().to_numpy(), np.nan, numbers)
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.6g}"
 
 
 def _stamp(seconds: float) -> str:

@@ -23,14 +23,14 @@ h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
 .quiet, small { color: var(--quiet); } .warn { color: var(--warn); font-weight: 600; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem; margin: 1.4rem 0; }
 .tile, .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: .9rem 1.1rem; }
-.tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 1rem; }
+.tile b { display: block; font-size: 1.2rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 1rem; }
 .head { display: flex; justify-content: space-between; gap: 1rem; align-items: baseline; }
 .tag { font-size: .75rem; padding: .05rem .55rem; border-radius: 99px; background: var(--soft); white-space: nowrap; }
 svg { display: block; width: 100%; height: auto; margin: .5rem 0 0; overflow: visible; }
 svg text { font: 10px system-ui, sans-serif; fill: var(--quiet); }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; min-width: 640px; font-variant-numeric: tabular-nums; }
+td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--quiet); font-size: .85rem; } td.n, th.n { text-align: right; }
 dl { display: grid; grid-template-columns: repeat(4, 1fr); gap: .2rem .8rem; margin: .6rem 0 0; font-size: .85rem; }
 dl div { display: flex; flex-direction: column; } dt { color: var(--quiet); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -128,8 +128,8 @@ def _facts(c: ColumnProfile) -> Iterator[str]:
     if c.outliers:
         told["outliers"] = f"{c.outliers:,}"
     if c.mean is not None and c.deviation is not None:
-        told |= {"mean": f"{c.mean:.5g}", "deviation": f"{c.deviation:.5g}"}
-    told |= {f"{float(q):.0%}": f"{v:.5g}" for q, v in c.quantiles.items()}
+        told |= {"mean": _n(c.mean), "deviation": _n(c.deviation)}
+    told |= {f"{float(q):.0%}": _n(v) for q, v in c.quantiles.items()}
     for name, value in told.items():
         yield f"<div><dt>{name}</dt><dd>{value}</dd></div>"
 
@@ -199,6 +199,10 @@ def _points(bars: Sequence[Bar], width: int = 340, height: int = 70) -> str:
     ends += f"<text x={width} y={height + 13} text-anchor=end>{low:.4g} to {high:.4g}</text>"
     path = f"<polyline points='{line}' fill=none stroke='var(--other)' stroke-width=2 />"
     return f"<svg viewBox='-4 0 {width + 8} {height + 18}'>{path}{dots}{ends}</svg>"
+
+
+def _n(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.5g}"
 
 
 def _span(seconds: float) -> str:
