@@ -7,15 +7,18 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 from tests.projects import history, write_project
 
 from everloop.data import infer, schema_file
+from everloop.errors import DataError
 from everloop.journal import Writer
 from everloop.loop.asking import ask
-from everloop.loop.checking import served_inputs, skew
+from everloop.loop.checking import frozen_from, served_inputs, skew
 from everloop.loop.commands import RETRAIN
 from everloop.loop.dataset import check_data
 from everloop.loop.workspace import opened
+from everloop.settings import Data
 from everloop.types import Prediction
 
 
@@ -41,3 +44,13 @@ def test_skew_between_training_and_serving(tmp_path: Path) -> None:
     assert problems == []
     assert len(notes) == 1
     assert notes[0].startswith("column 'b' is served otherwise than it was trained on: median 0.")
+
+
+def test_nothing_is_frozen_from_a_target_that_never_changes() -> None:
+    data = Data(target="y", time="time")
+    rows = history()[:30]
+    assert frozen_from([rows], "time", data).target.name == "y"
+    with pytest.raises(DataError, match=r"column 'y' \(the target\) is 1.5 in all rows: there is nothing to learn"):
+        frozen_from([rows.assign(y=1.5)], "time", data)
+    with pytest.raises(DataError, match="column 'a' holds no value"):
+        frozen_from([rows.assign(a=None)], "time", data)
