@@ -42,7 +42,7 @@ def frozen_from(frames: Sequence[pd.DataFrame], time: str, data: Data) -> Schema
     schema = infer(rows, target=data.target, time=time, task=data.task)
     if len(rows) >= CONSTANT and rows[data.target].nunique() < 2:
         value = rows[data.target].iloc[0]
-        raise DataError(f"column {data.target!r} (the target) is {value!r} in all rows: there is nothing to learn")
+        raise DataError(f"column {data.target!r} (the target) is {value} in all rows: there is nothing to learn")
     return schema
 
 
