@@ -47,8 +47,8 @@ def test_a_command_in_the_docs_exists(page: str, line: str) -> None:
     if words[0] == "everloop":
         group = typer.main.get_command(app)
         verb = group.commands[words[1]]  # type: ignore[attr-defined]
-        if hasattr(verb, "commands") and words[2:]:
-            verb = verb.commands[words[2]]
+        for word in words[2:]:
+            verb = getattr(verb, "commands", {}).get(word, verb)
         options = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}
         assert {w for w in words[2:] if w.startswith("--")} <= options | {"--help"}, page
     elif words[0] == "make":

@@ -93,7 +93,11 @@ class CheckError(EverloopError):
 
 
 class DataError(CheckError):
-    """Rows that cannot be used; names the source, the column and the first rows."""
+    """Rows that cannot be used; names the source, the column and the first rows; `rows` holds the places of all."""
+
+    def __init__(self, message: str, rows: Iterable[int] = ()) -> None:
+        self.rows = tuple(rows)
+        super().__init__(message)
 
 
 class ParityError(CheckError):

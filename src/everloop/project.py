@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import html
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 import pandas as pd
 
+from everloop.data import by_row
 from everloop.loop import data_versions
 from everloop.loop.asking import ask
 from everloop.loop.client import Client
@@ -141,9 +143,11 @@ class Project:
     def predict(self, rows: pd.DataFrame, url: str | None = None) -> pd.DataFrame:
         """Return rows with the running server's answers and `prediction_id`s beside them.
 
-        Rows without the model's columns go through the project's features function first.
+        Rows are processed as `[data.process]` says; those without the model's columns go through the project's features
+        function then.
         """
         with self._client(url) as client:
+            rows = by_row(rows, self.settings.data.process, os.environ)
             return predict_rows(client, rows, lambda raw: prepare(self.settings.training.features, self.folder, raw))
 
     def feedback(self, rows: pd.DataFrame, value: str | None = None, url: str | None = None, token: str = "") -> int:

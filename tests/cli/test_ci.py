@@ -67,6 +67,6 @@ def test_data_that_does_not_fit_is_exit_1(folder: Path) -> None:
     bad = run("data", "check", "--project", str(folder))
     assert bad.exit_code == 1
     assert bad.stdout.startswith("problem: ")
-    assert bad.stdout.endswith("1 files do not fit, 120 rows do\n")
+    assert bad.stdout.endswith("1 problem, 120 rows fit\n")
     told = json.loads(run("data", "check", str(folder / "data" / "bad.csv"), "--project", str(folder), "--json").stdout)
     assert (told["rows"], len(told["problems"])) == (0, 1)

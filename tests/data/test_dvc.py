@@ -52,6 +52,18 @@ def test_versions_of_the_folder_come_back(project: Path) -> None:
     assert (project / "data" / "b.csv").read_text() == "2\n"
 
 
+def test_a_file_and_its_version_are_one_on_the_disk(project: Path) -> None:
+    if project.stat().st_dev != (project / ".dvc").stat().st_dev:
+        pytest.skip("no link can be made here")
+    found = added(project, a="1\n" * 1000)
+    assert (project / "data" / "a.csv").stat().st_nlink == 2
+    added(project, b="2\n" * 1000)
+    found.checkout("HEAD~1")
+    found.checkout("HEAD")
+    assert [path.stat().st_nlink for path in sorted((project / "data").iterdir())] == [2, 2]
+    assert not (project / "data" / "b.csv").stat().st_mode & 0o222
+
+
 def test_a_training_set_is_a_tag_that_dvc_reads_and_nothing_else_sees(project: Path, tmp_path: Path) -> None:
     found = added(project, a="1\n")
     tag = found.keep("data-1", ".parquet", b"rows")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from everloop.errors import UsageError
 from everloop.evaluation import losses
 from everloop.training import AUTO, EVERYTHING, Problem, choose, fit_recipe, fixed, newest_horizons
 
@@ -96,6 +97,23 @@ def test_every_recipe_has_its_loss_stored_and_answers_belong_to_the_evaluated_ro
     assert min(times[list(choice.rows)]) >= times[-1] / 2
     assert np.abs(choice.answers - problem.truth(rows.iloc[list(choice.rows)])).mean() < 1.0
     assert len(choice.baseline) > 1
+
+
+def test_a_gap_lies_between_the_rows_of_a_fit_and_those_it_is_judged_on() -> None:
+    problem, rows, times = regression()
+    newest: list[float] = []
+
+    class Seeing(LinearRegression):  # type: ignore[misc]
+        def fit(self, x: pd.DataFrame, y: Any) -> Any:
+            newest.append(float(times[x.index[-1]]))
+            return super().fit(x, y)
+
+    gapped = msgspec.structs.replace(problem, gap=3 * DAY, build=Seeing)
+    choose(gapped, rows, times, (EVERYTHING,))
+    origins = [times[-1] - count * 7 * DAY for count in (4, 3, 2, 1)]
+    assert [round((origin - seen) / DAY, 3) for origin, seen in zip(origins, newest, strict=True)] == [3.0] * 4
+    with pytest.raises(UsageError, match="gap leaves no rows to fit on"):
+        choose(msgspec.structs.replace(problem, gap=80 * DAY), rows, times)
 
 
 def test_the_only_recipe_is_chosen() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from everloop.cli.quarantine import quarantine
 
 __all__ = ["data"]
 
 data = typer.Typer(name="data", help="Check and version data.", no_args_is_help=True)
 Folder = Annotated[Path, typer.Option("--project", help="The project's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+data.add_typer(quarantine)
 
 
 @data.command()
@@ -30,7 +34,7 @@ def add(
     from everloop.loop.workspace import opened
 
     with Bar() as bar, opened(project) as workspace:
-        added = add_data(workspace, files, accept_schema=accept_schema, replace=replace, tell=bar.part)
+        added = add_data(workspace, files, accept_schema=accept_schema, replace=replace, tell=bar.part, now=time.time())
     if json:
         show_json(msgspec.to_builtins(added))
         return
@@ -52,15 +56,42 @@ def check(
     from everloop.loop.workspace import opened
 
     with opened(project) as workspace:
-        rows, problems, notes = check_data(workspace, files or ())
+        rows, problems, notes = check_data(workspace, files or (), time.time())
     if json:
         show_json({"rows": rows, "problems": problems, "notes": notes})
     else:
         for line in (*(f"note: {note}" for note in notes), *(f"problem: {problem}" for problem in problems)):
             print(line)
-        print(f"{rows:,} rows fit" if not problems else f"{len(problems)} files do not fit, {rows:,} rows do")
+        told = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, " if problems else ""
+        print(f"{told}{rows:,} rows fit")
     if problems:
         raise typer.Exit(1)
+
+
+@data.command()
+def profile(
+    what: Annotated[list[str] | None, typer.Argument(help="Files, or a training set. Default: [data] source.")] = None,
+    against: Annotated[str | None, typer.Option(help="A training set such as data-1, or a file.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("profile.html"),
+    project: Folder = Path("."),
+    json: Json = False,
+) -> None:
+    """Write a page that shows what rows look like: columns, the target by each of them, time, doubles, drift."""
+    import msgspec
+
+    from everloop.cli.output import Bar, show_json
+    from everloop.loop.profiling import profile_data
+    from everloop.loop.workspace import opened
+
+    with Bar() as bar, opened(project) as workspace:
+        found = profile_data(workspace, what or (), against, bar.part, bar.progress)
+    if json:
+        show_json(msgspec.to_builtins(found))
+        return
+    out.write_text(found.page(), encoding="utf-8")
+    for note in found.notes:
+        print(f"note: {note}")
+    print(f"{found.profile.rows:,} rows, {len(found.profile.columns)} columns: {out}")
 
 
 @data.command()

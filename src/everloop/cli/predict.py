@@ -19,10 +19,12 @@ def predict(
 ) -> None:
     """Send the rows of a file to the server, raw ones through the features function, and print them with answers."""
     import contextlib
+    import os
 
     import msgspec
 
     from everloop.cli.output import Bar, show_json
+    from everloop.data import by_row
     from everloop.loop.client import Client
     from everloop.loop.tables import predict_rows, read_rows
     from everloop.settings import load
@@ -32,7 +34,7 @@ def predict(
     server = url or f"http://{settings.serving.host}:{settings.serving.port}"
     with Bar() as bar, contextlib.closing(Client(server, settings.project.name, patience=10.0)) as client:
         bar.part("predicting")
-        rows = read_rows(file)
+        rows = by_row(read_rows(file), settings.data.process, os.environ)
         answered = predict_rows(
             client, rows, lambda raw: prepare(settings.training.features, project, raw), bar.progress, str(file)
         )

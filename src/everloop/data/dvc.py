@@ -26,6 +26,11 @@ from everloop.errors import SystemError_, UsageError
 __all__ = ["Pointer", "Repository", "start"]
 
 TAG = "everloop/{}-{}"
+CONFIG = """[core]
+    analytics = false
+[cache]
+    type = "hardlink,reflink,copy"
+"""
 OFF = {"DVC_NO_ANALYTICS": "1", "CORE_CHECK_UPDATE": "false"}
 
 
@@ -38,10 +43,14 @@ class Pointer(msgspec.Struct, frozen=True):
 
 
 def start(folder: Path) -> None:
-    """Make a folder in a git repository a DVC repository too."""
+    """Make a folder in a git repository a DVC repository too.
+
+    What lies in the data folder and in the cache is one file where the disk can do that, and read-only then.
+    """
     inside = git.prefix(folder)
     _dvc(folder, "init", "--quiet", *(["--subdir"] if inside else []))
-    _dvc(folder, "config", "core.analytics", "false")
+    (folder / ".dvc" / "config").write_text(CONFIG, encoding="utf-8")
+    git.run(folder, "add", f"{git.prefix(folder)}.dvc/config" if not inside else ".dvc/config")
 
 
 class Repository:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from functools import partial
 from numbers import Number
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from everloop.errors import DataError, close_match
 from everloop.types import Column, Task
 
-__all__ = ["ORDER", "Schema", "conform", "event_times", "infer", "label", "timed"]
+__all__ = ["ORDER", "Schema", "conform", "event_times", "infer", "label", "misfits", "timed"]
 
 ORDER = "row_time"
 """The time column of a table that has none: rows a minute apart from 2000-01-01 on, in their order."""
@@ -89,12 +91,29 @@ def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     if missing := [name for name in wanted if name not in frame.columns]:
         known = [str(c) for c in frame.columns]
         raise DataError(f"column {missing[0]!r} is missing{close_match(missing[0], known)}")
-    table = {schema.time: _times(frame[schema.time], schema.time)}
-    for column in schema.inputs:
-        table[column.name] = _coerce(frame[column.name], column)
-    table[schema.target.name] = _targets(frame[schema.target.name], schema)
+    table = {name: read() for name, read in _readings(frame, schema)}
     result = pd.DataFrame(table, index=frame.index)
-    return result.sort_values(schema.time, kind="stable")
+    ordered = result[schema.time].is_monotonic_increasing
+    return result if ordered else result.sort_values(schema.time, kind="stable")
+
+
+def misfits(frame: pd.DataFrame, schema: Schema) -> list[DataError]:
+    """Return what `conform` would refuse, an error a column with the places of its rows; every column must be there."""
+    found = []
+    for _, read in _readings(frame, schema):
+        try:
+            read()
+        except DataError as error:
+            found.append(error)
+    return found
+
+
+def _readings(frame: pd.DataFrame, schema: Schema) -> Iterator[tuple[str, Callable[[], pd.Series[Any]]]]:
+    """Give each column of the table with what reads it."""
+    yield schema.time, partial(_times, frame[schema.time], schema.time)
+    for column in schema.inputs:
+        yield column.name, partial(_coerce, frame[column.name], column)
+    yield schema.target.name, partial(_targets, frame[schema.target.name], schema)
 
 
 def timed(frame: pd.DataFrame, time: str | None) -> tuple[pd.DataFrame, str]:
@@ -197,13 +216,16 @@ def _classes(answers: pd.Series[Any], name: str, kind: Kind) -> tuple[str | int 
 
 def _coerce(values: pd.Series[Any], column: Column) -> pd.Series[Any]:
     if column.dtype == "string":
+        if isinstance(values.dtype, pd.StringDtype):  # all are texts: nothing has to be asked of each
+            return values.astype(object).where(values.notna(), "")
         return values.astype(object).map(_text).astype(object)
     if column.dtype == "float64":
         return _numbers(values, column.name).astype("float64")
     numbers: pd.Series[Any] = pd.to_numeric(values.astype(object), errors="coerce")
     wrong = ~numbers.isin((0, 1))
     if wrong.any():
-        raise DataError(f"column {column.name!r} is not true or false in {_rows(wrong)}: {_example(values, wrong)}")
+        told = f"column {column.name!r} is not true or false in {_rows(wrong)}: {_example(values, wrong)}"
+        raise DataError(told, _places(wrong))
     return numbers.astype(bool)
 
 
@@ -213,7 +235,8 @@ def _numbers(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     numbers: pd.Series[Any] = pd.to_numeric(plain, errors="coerce")
     wrong = (numbers.isna() & values.notna()) | numbers.isin((np.inf, -np.inf))
     if wrong.any():
-        raise DataError(f"column {name!r} is not a number in {_rows(wrong)}: {_example(values, wrong)}")
+        told = f"column {name!r} is not a number in {_rows(wrong)}: {_example(values, wrong)}"
+        raise DataError(told, _places(wrong))
     return numbers
 
 
@@ -234,8 +257,8 @@ def _times(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     else:
         form = None if pd.api.types.is_datetime64_any_dtype(values) else "ISO8601"
         times = pd.to_datetime(values, utc=True, errors="coerce", format=form)
-    if times.isna().any():
-        raise DataError(f"column {name!r} is no time in {_rows(times.isna())}: {_example(values, times.isna())}")
+    if (wrong := times.isna()).any():
+        raise DataError(f"column {name!r} is no time in {_rows(wrong)}: {_example(values, wrong)}", _places(wrong))
     return times.dt.as_unit("us")
 
 
@@ -251,20 +274,25 @@ def _targets(values: pd.Series[Any], schema: Schema) -> pd.Series[Any]:
     name = schema.target.name
     missing = values.isna()
     if missing.any():
-        raise DataError(f"column {name!r} (the target) is missing in {_rows(missing)}")
+        raise DataError(f"column {name!r} (the target) is missing in {_rows(missing)}", _places(missing))
     if schema.task == "regression":
         return _coerce(values, schema.target)
     known = {value: label(value, schema) for value in values.unique()}
     unknown = values.map(lambda v: known[v] is None)
     if unknown.any():
         told = f"holds the unknown class {_example(values, unknown)} in {_rows(unknown)}"
-        raise DataError(f"column {name!r} {told}")
+        raise DataError(f"column {name!r} {told}", _places(unknown))
     dtype: Any = {"bool": bool, "int64": "int64", "string": object}[schema.target.dtype]
     return values.astype(object).map(known).astype(dtype)
 
 
 def _example(values: pd.Series[Any], mask: pd.Series[bool]) -> str:
     return repr(str(values[mask].iloc[0])[:40])
+
+
+def _places(mask: pd.Series[bool]) -> list[int]:
+    """Return where a mask is true, as positions in the table."""
+    return np.flatnonzero(mask.to_numpy()).tolist()
 
 
 def _rows(mask: pd.Series[bool]) -> str:

@@ -106,7 +106,7 @@ def _server_alerts(limits: Limits) -> dict[str, Any]:
 
 def _loop_alerts(limits: Limits) -> dict[str, Any]:
     late, unsealed = 3 * limits.evaluation, 6 * limits.seal
-    concept = "realised_loss|challenger_gain|estimated_loss"
+    concept, growth = "realised_loss|challenger_gain|estimated_loss", "window_growth"
     rules = [
         _alert("EverloopDoorDown", 'up{job="everloop-loop"} == 0', "1m", "critical",
                "The door at {{ $labels.instance }} does not answer: `everloop events` opens it"),
@@ -118,7 +118,7 @@ def _loop_alerts(limits: Limits) -> dict[str, Any]:
                "{{ $labels.signal }} fires: see `everloop status`"),
         _alert("EverloopDataDrift", 'everloop_signal_firing{signal="data_drift"} == 1', "0s", "warning",
                "{{ $labels.column }} is not distributed as in training any more"),
-        _alert("EverloopSignalFiring", f'everloop_signal_firing{{signal!~"{concept}|data_drift|window_growth"}} == 1', "0s",
+        _alert("EverloopSignalFiring", f'everloop_signal_firing{{signal!~"{concept}|data_drift|{growth}"}} == 1', "0s",
                "warning", "{{ $labels.signal }} {{ $labels.column }} fires"),
         _alert("EverloopRolloutExpired", 'increase(everloop_rollouts_total{status="expired"}[1h]) > 0', "0s",
                "warning", "A rollout ended without a verdict: labels were too few or too late"),

@@ -63,6 +63,8 @@ class Developed(msgspec.Struct, frozen=True):
     verdict: Verdict
     baseline: tuple[float, ...]
     """Means of its out-of-time losses by block: what the drift detector holds the live losses against."""
+    inspection: dict[str, Any] = {}
+    """What was found in its training table."""
 
 
 class _Start(NamedTuple):
@@ -441,6 +443,7 @@ class Controller:
             time=time,
         )
         outcome = {"version": version, "gate": as_json(developed.verdict), "window": developed.window}
+        outcome |= {"data": developed.inspection} if developed.inspection else {}
         if not developed.verdict.passed:
             registry.set_stage(connection, workspace.name, version, "rejected", time)
             self._count_fruitless(connection, version, time)

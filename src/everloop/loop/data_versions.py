@@ -11,11 +11,10 @@ import sqlalchemy as sa
 from everloop import git, store
 from everloop.data import list_versions
 from everloop.data.dvc import Repository
-from everloop.data.versions import get
 from everloop.errors import NotFoundError, UsageError
 from everloop.loop.dataset import data_folder, repository
+from everloop.loop.training_sets import table_of
 from everloop.loop.workspace import Workspace
-from everloop.pipelines import Artifact
 from everloop.types import show_time
 
 __all__ = ["checkout", "diff", "log", "push", "set_remote", "table_of"]
@@ -23,27 +22,33 @@ __all__ = ["checkout", "diff", "log", "push", "set_remote", "table_of"]
 
 def log(workspace: Workspace) -> list[dict[str, Any]]:
     """Return the versions, newest first: each commit of the data folder, each training set and its models."""
+    version = store.model_version.c
+    query = sa.select(version.data_version, version.id, version.run, version.commit).order_by(version.created)
     with workspace.store.read() as connection:
-        sets = list_versions(connection)
-        used = connection.execute(sa.select(store.model_version.c.data_version, store.model_version.c.id)).all()
-    told = [
-        {
-            "id": row["id"],
-            "made": row["created"],
-            "what": "training set",
-            "rows": row["rows"],
-            "from": show_time(row["start"])[:10],
-            "to": show_time(row["end"])[:10],
-            "used_by": ", ".join(version for data, version in used if data == row["id"]),
-        }
-        for row in sets
-    ]
+        sets, used = list_versions(connection), [tuple(row) for row in connection.execute(query)]
+    told = [_of_set(row, [(id, run, commit) for data, id, run, commit in used if data == row["id"]]) for row in sets]
     if known := repository(workspace):
         for commit, time, message in git.log(workspace.folder, known.pointer_file):
             what = {"id": commit[:10], "made": time, "what": message, "rows": None, "from": "", "to": "", "used_by": ""}
-            told.append(what)
+            told.append(what | {"code": "", "run": ""})
     told.sort(key=lambda row: -row["made"])
     return [row | {"made": show_time(row["made"])[:19].replace("T", " ")} for row in told]
+
+
+def _of_set(row: dict[str, Any], used: list[tuple[str, str, str | None]]) -> dict[str, Any]:
+    """Return a training set with the models made of it, the newest one's commit and run; MLflow's run is called so."""
+    _, run, commit = used[-1] if used else ("", "", None)
+    return {
+        "id": row["id"],
+        "made": row["created"],
+        "what": "training set",
+        "rows": row["rows"],
+        "from": show_time(row["start"])[:10],
+        "to": show_time(row["end"])[:10],
+        "used_by": ", ".join(id for id, _, _ in used),
+        "code": (commit or "")[:10],
+        "run": run,
+    }
 
 
 def diff(workspace: Workspace, before: str | None, after: str | None) -> dict[str, Any]:
@@ -96,16 +101,6 @@ def set_remote(workspace: Workspace, url: str) -> None:
     known = _repository(workspace)
     known.set_remote(url)
     git.commit_files(workspace.folder, [".dvc/config"], f"data: remote {url}")
-
-
-def table_of(workspace: Workspace, id: str) -> pd.DataFrame:
-    """Return the table of a training set."""
-    with workspace.store.read() as connection:
-        row = get(connection, id)
-        query = sa.select(store.artifact).where(store.artifact.c.id == row["artifact"])
-        found = connection.execute(query).mappings().one()
-    table: pd.DataFrame = workspace.artifacts.get(Artifact(found["id"], found["format"], found["uri"], found["size"]))
-    return table
 
 
 def _repository(workspace: Workspace) -> Repository:

@@ -13,17 +13,19 @@ import msgspec
 import pandas as pd
 
 from everloop import git
-from everloop.data import Schema, conform, infer, schema_file, timed
+from everloop.data import Schema, quarantine, schema_file
 from everloop.data.dvc import Repository, start
 from everloop.data.sources import files, objects
+from everloop.data.validation import Fault, Report, validate
 from everloop.errors import DataError, EverloopError, SystemError_, UsageError
+from everloop.loop.checking import file_table, frozen_from, leaks_of, news, skew_of
 from everloop.loop.lease import lease
 from everloop.loop.schemas import served
 from everloop.loop.workspace import Workspace
 from everloop.settings import Settings
-from everloop.training import forget_modules, prepare
+from everloop.training import forget_modules
 
-__all__ = ["RUN", "Added", "add_data", "check_data", "data_folder", "repository"]
+__all__ = ["RUN", "Added", "add_data", "check_data", "data_folder", "quarantine_of", "repository"]
 
 GIT_FILES = (".gitignore", schema_file.FILE)
 RUN = "Everloop-Run"
@@ -58,6 +60,11 @@ def repository(workspace: Workspace) -> Repository | None:
     return found if found and found.there else None
 
 
+def quarantine_of(workspace: Workspace) -> Path:
+    """Return where refused deliveries are kept."""
+    return workspace.path(workspace.settings.storage.lease).parent / "quarantine"
+
+
 def add_data(
     workspace: Workspace,
     sources: Sequence[str],
@@ -66,12 +73,13 @@ def add_data(
     replace: bool = False,
     tell: Callable[[str], None] = lambda _part: None,
     run: str = "",
+    now: float | None = None,
 ) -> Added:
     """Check files (paths or URLs) against the frozen schema, then version them; all of them, or none.
 
     The commit names the `run` that they are added for. The first files freeze the schema; `accept_schema` freezes it
-    anew, unless other columns are served already. Raises `DataError` with the rows that do not fit; nothing is ingested
-    then.
+    anew, unless other columns are served already. Raises `DataError` with the rows that do not fit, or that lie behind
+    `now`; nothing is ingested then, and the file is in the quarantine with its reasons.
     """
     named = data_folder(workspace.settings)
     if named is None:
@@ -89,42 +97,47 @@ def add_data(
             adding.take(source)
         adding.refuse_strays(Repository(workspace.folder, named))
         tell("checking")
-        schema, rows, notes = _checked(workspace, adding, accept_schema)
+        schema, rows, notes = _checked(workspace, adding, accept_schema, now)
         tell("versioning")
         return _version(workspace, named, adding, schema, rows, notes, run)
 
 
-def check_data(workspace: Workspace, paths: Sequence[Path] = ()) -> tuple[int, list[str], list[str]]:
-    """Return how many rows files hold, what is wrong with them, a sentence a file, and what is new but fits.
+def check_data(
+    workspace: Workspace, paths: Sequence[Path] = (), latest: float | None = None
+) -> tuple[int, list[str], list[str]]:
+    """Return how many rows files hold, what is wrong with them, a sentence a fault, and what is new but fits.
 
     Nothing is versioned. Without paths they are those of `[data] source`. Raises UsageError where no schema is frozen.
     """
-    data, features = workspace.settings.data, workspace.settings.training.features
-    schema = schema_file.read(workspace.folder)
+    settings, schema = workspace.settings, schema_file.read(workspace.folder)
     if schema is None:
         raise UsageError(f"there is no {schema_file.FILE} to check against: `everloop data add FILE` writes it")
     if now := served(workspace):
         schema_file.check_same_inputs(schema, now.schema, now.version)
     forget_modules(workspace.folder)
-    rows, problems, notes = 0, list[str](), list[str]()
-    for path in paths or files.matches(data.source, workspace.folder):
+    rows, problems, notes, fitting = 0, list[str](), list[str](), list[pd.DataFrame]()
+    for path in paths or files.matches(settings.data.source, workspace.folder):
         try:
-            frame, _ = timed(
-                prepare(features, workspace.folder, files.read(str(path.absolute()), path.parent)), data.time
-            )
-            notes += [f"{path.name}: {note}" for note in _notes(conform(frame, schema), frame, schema)]
-            rows += len(frame)
+            frame, _ = file_table(settings, workspace.folder, path)
+            report = validate(frame, schema, settings.data.checks, now=latest)
+            problems += [f"{path.name}: {fault.reason}" for fault in report.faults]
+            if not report.faults and report.table is not None:
+                notes += [f"{path.name}: {note}" for note in news(report.table, frame, schema)]
+                fitting.append(report.table)
+                rows += len(frame)
         except DataError as error:
             told = str(error)
             problems.append(told if path.name in told else f"{path.name}: {told}")
-    return rows, problems, notes
+    leaking = [] if settings.data.checks.leakage == "off" or not fitting else leaks_of(fitting, schema, settings)
+    (problems if settings.data.checks.leakage == "refuse" else notes).extend(leaking)
+    return rows, problems, [*notes, *skew_of(workspace)]
 
 
 class _Adding:
     """The files that are being added: each by the name it will have, where it lies now."""
 
     def __init__(self, workspace: Workspace, folder: Path, staging: Path, replace: bool) -> None:
-        self.folder, self.staged = folder, dict[str, Path]()
+        self.folder, self.staged, self.sources = folder, dict[str, Path](), dict[str, str]()
         self._staging, self._replace = staging, replace
         self._pattern = PurePosixPath(workspace.settings.data.source).name
 
@@ -135,7 +148,7 @@ class _Adding:
             raise UsageError(f"{name!r} is not what [data] source takes ({self._pattern!r}): rename it, or change that")
         if name in self.staged:
             raise UsageError(f"two of the files are called {name!r}: rename one")
-        target, given = self.folder / name, Path(source)
+        target, given, self.sources[name] = self.folder / name, Path(source), source
         if "://" not in source and not given.is_file():
             raise UsageError(f"{source} is no file{' but a folder: name its files' if given.is_dir() else ''}")
         if "://" not in source and target.exists() and given.resolve() == target.resolve():
@@ -170,43 +183,63 @@ class _Adding:
         return [p for p in sorted(self.folder.glob(self._pattern)) if p.is_file() and p.name not in self.staged]
 
 
-def _checked(workspace: Workspace, adding: _Adding, accept: bool) -> tuple[Schema, int, list[str]]:
+def _checked(workspace: Workspace, adding: _Adding, accept: bool, now: float | None) -> tuple[Schema, int, list[str]]:
     """Return the schema, the number of rows added, and what a person should read; raises `DataError` for bad rows."""
-    data, features = workspace.settings.data, workspace.settings.training.features
-    forget_modules(workspace.folder)
-
-    def table(path: Path) -> tuple[pd.DataFrame, str]:
-        with _about(path.name):
-            return timed(prepare(features, workspace.folder, files.read(str(path), path.parent)), data.time)
-
-    tables = {name: table(path) for name, path in adding.staged.items()}
-    frozen = schema_file.read(workspace.folder)
+    settings, folder = workspace.settings, workspace.folder
+    forget_modules(folder)
+    tables: dict[str, tuple[pd.DataFrame, str]] = {}
+    for name, path in adding.staged.items():
+        try:
+            tables[name] = file_table(settings, folder, path)
+        except DataError as error:
+            raise _refused(workspace, adding, name, [Fault("", str(error), error.rows)], None, now) from error
+    frozen = schema_file.read(folder)
     if frozen is None or accept:
-        everything = [*(table(path) for path in adding.others()), *tables.values()]
-        rows = pd.concat([frame for frame, _ in everything], ignore_index=True)
-        schema = infer(rows, target=data.target, time=everything[0][1], task=data.task)
+        everything = [*(file_table(settings, folder, path) for path in adding.others()), *tables.values()]
+        schema = frozen_from([frame for frame, _ in everything], everything[0][1], settings.data)
     else:
         schema = frozen
-    if now := served(workspace):
-        schema_file.check_same_inputs(schema, now.schema, now.version)
+    if current := served(workspace):
+        schema_file.check_same_inputs(schema, current.schema, current.version)
+    hint = "" if frozen is None else "; if that is right, --accept-schema shows and freezes the change"
     notes, count = list[str](), 0
     for name, (frame, _) in tables.items():
-        with _about(name, "" if frozen is None else "; if that is right, --accept-schema shows and freezes the change"):
-            notes += [f"{name}: {note}" for note in _notes(conform(frame, schema), frame, schema)]
+        report = validate(frame, schema, settings.data.checks, now=now)
+        faults = list(report.faults)
+        if not faults and report.table is not None and settings.data.checks.leakage == "refuse":
+            faults = [Fault("", told) for told in leaks_of([report.table], schema, settings)]
+        if faults or report.table is None:
+            raise _refused(workspace, adding, name, faults, frame, now, hint)
+        notes += [f"{name}: {note}" for note in news(report.table, frame, schema)]
         count += len(frame)
     return schema, count, notes
 
 
-def _notes(rows: pd.DataFrame, frame: pd.DataFrame, schema: Schema) -> Iterator[str]:
-    """Tell what fits the schema but is new to it."""
-    for column in schema.inputs:
-        if column.categories is not None:
-            unseen = sorted(set(rows[column.name]) - set(map(str, column.categories)) - {""})
-            if unseen:
-                yield f"column {column.name!r} has values it never had: {', '.join(map(repr, unseen[:5]))}"
-    extra = [str(n) for n in frame.columns if n not in {*schema.names, schema.time, schema.target.name}]
-    if extra:
-        yield f"left out, since the schema does not name it: {', '.join(extra[:5])}"
+def _refused(
+    workspace: Workspace,
+    adding: _Adding,
+    name: str,
+    faults: Sequence[Fault],
+    frame: pd.DataFrame | None,
+    now: float | None,
+    hint: str = "",
+) -> DataError:
+    """Put a file into the quarantine, and return what is to be said of it."""
+    report, path = Report(tuple(faults), None), adding.staged[name]
+    told = report.told if name in report.told else f"{name}: {report.told}"
+    staged = path if path.parent != adding.folder else None
+    kept = quarantine.put(
+        quarantine_of(workspace),
+        name,
+        faults,
+        source=adding.sources[name],
+        time=now or 0.0,
+        frame=frame,
+        original=staged,
+    )
+    return DataError(
+        f"{told}; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`", report.bad
+    )
 
 
 def _version(
@@ -275,16 +308,6 @@ def _staging(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _about(name: str, hint: str = "") -> Iterator[None]:
-    """Name the file in what is said about its rows."""
-    try:
-        yield
-    except DataError as error:
-        told = str(error)
-        raise DataError(f"{told if name in told else f'{name}: {told}'}; nothing was added{hint}") from error
 
 
 def _bytes(path: Path) -> bytes | None:

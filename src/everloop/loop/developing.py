@@ -16,7 +16,8 @@ from everloop.data import Schema, event_times, record
 from everloop.journal import end
 from everloop.loop.acting import make_ready
 from everloop.loop.controller import Developed
-from everloop.loop.dataset import repository
+from everloop.loop.dataset import quarantine_of, repository
+from everloop.loop.inspecting import Inspection
 from everloop.loop.pipeline_versions import Code, code_of
 from everloop.loop.records import behind
 from everloop.loop.retraining import Ask, Champion, Outcome, Where, bundle_of, ingest, retrain
@@ -42,6 +43,7 @@ class Prepared(NamedTuple):
     arguments: dict[str, Any]
     schema: Schema
     data_version: str
+    inspection: Inspection
 
 
 def developer(
@@ -82,6 +84,7 @@ def developer(
             metrics=done.metrics,
             verdict=done.verdict,
             baseline=tuple(done.baseline),
+            inspection=as_json(ready.inspection) | {"told": ready.inspection.told},
         )
 
     return develop
@@ -106,7 +109,12 @@ def prepare_retraining(
     where = _where(workspace, settings, code, decided)
     data = engine.run(
         ingest,
-        {"where": where, "schema": schema},
+        {
+            "where": where,
+            "schema": schema,
+            "checks": settings.data.checks,
+            "horizon": seconds(settings.training.horizon),
+        },
         run_id=f"{run}-data",
         commit=code.commit,
         on_progress=report,
@@ -123,7 +131,7 @@ def prepare_retraining(
         "bundle": bundle,
         "policies": Policies(**as_json(settings.guards)),
     }
-    return Prepared(arguments, frozen, version)
+    return Prepared(arguments, frozen, version, data.outputs["inspection"])
 
 
 def ask_of(settings: Settings, folder: Path, *, first: bool) -> Ask:
@@ -141,6 +149,8 @@ def ask_of(settings: Settings, folder: Path, *, first: bool) -> Ask:
         code=fingerprint(training.model, folder),
         runtime=training.runtime,
         native=list(allowed) if allowed is not None else None,
+        gap=seconds(training.gap),
+        augment=training.augment,
     )
 
 
@@ -175,6 +185,9 @@ def _where(workspace: Workspace, settings: Settings, code: Code, decided: float)
         journal=str(workspace.journal),
         until=decided,
         journal_end=end(workspace.journal),
+        process=data.process,
+        checks=data.checks,
+        quarantine=str(quarantine_of(workspace)),
     )
 
 

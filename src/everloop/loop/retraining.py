@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from everloop import bundles
 from everloop.bundles import Manifest, PublicKey, SigningKey
 from everloop.checks import Verdict
-from everloop.data import Schema, conform, event_times, infer, timed
+from everloop.data import Schema, by_row, event_times, infer, process, timed
 from everloop.data.sources import files, journal
 from everloop.evaluation import GateEvidence, build_gate, losses, score
 from everloop.inference import Model
 from everloop.journal import Position
+from everloop.loop.inspecting import Inspection, answered, filed, inspection
 from everloop.pipelines import pipeline, project_folder, step
+from everloop.settings import Augment, Checks, Process
 from everloop.statistics import LevelRules, block_means
 from everloop.training import (
     AUTO,
@@ -39,6 +42,7 @@ from everloop.training import (
     prepare,
     to_onnx,
 )
+from everloop.training.augment import Augmented
 from everloop.training.curves import Curves, Watched
 from everloop.training.guards import Earlier, Policies, differentiable, make_guards
 from everloop.training.window import Trained
@@ -68,6 +72,10 @@ class Where(msgspec.Struct, frozen=True):
     journal: str
     until: float
     journal_end: Position = Position()
+    process: Process = Process()
+    checks: Checks = Checks()
+    quarantine: str = ""
+    """Where files that break a rule are told of; nowhere without it."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -88,6 +96,8 @@ class Ask(msgspec.Struct, frozen=True):
     """The types that native models may hold."""
     level: LevelRules | None = None
     """How answers are corrected once they serve; None where they are not."""
+    gap: float = 0.0
+    augment: Augment = Augment()
 
 
 class Champion(msgspec.Struct, frozen=True):
@@ -98,11 +108,12 @@ class Champion(msgspec.Struct, frozen=True):
     trained_until: float
 
 
-class Table(NamedTuple):
-    """A training table and its schema."""
+class Collected(NamedTuple):
+    """A training table, its schema, which of its rows were `served`, and how many of these were `left_out`."""
 
     rows: pd.DataFrame
     schema: Schema
+    origins: dict[str, NDArray[Any]]
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -134,22 +145,46 @@ class Judged(NamedTuple):
 
 
 @step(cache=False, preload=(__name__,))
-def collect(where: Where, schema: Schema | None) -> Table:
-    """Return the project's rows and the journal's labelled ones, in the order of time; freeze the schema once."""
+def collect(where: Where, schema: Schema | None) -> Collected:
+    """Return the project's rows and the journal's labelled ones, in the order of time; freeze the schema once.
+
+    Rows of files that break a rule refuse the retraining; served ones are left out, up to a share.
+    """
     folder = Path(where.folder)
-    prepared, time = timed(prepare(where.features, Path(where.code), files.read(where.source, folder)), where.time)
+    raw = process(files.read(where.source, folder), where.process, where.time, os.environ)
+    prepared, time = timed(prepare(where.features, Path(where.code), raw), where.time)
     schema = schema or infer(prepared, target=where.target, time=time, task=where.task)
-    rows = conform(prepared, schema)
+    rows = filed(prepared, schema, where.checks, where.source, where.quarantine, where.until)
     served = journal.labelled(Path(where.journal), schema, where.until, where.journal_end)
-    if len(served):
-        rows = pd.concat([rows, conform(served, schema)]).sort_values(schema.time, kind="stable")
-    return Table(rows.reset_index(drop=True), schema)
+    kept, left_out = answered(by_row(served, where.process, os.environ), schema, where.checks)
+    own = np.zeros(len(rows), dtype=np.bool_)
+    if kept is not None:
+        rows = pd.concat([rows, kept], ignore_index=True).sort_values(schema.time, kind="stable")
+        own = rows.index.to_numpy() >= len(own)
+    return Collected(rows.reset_index(drop=True), schema, {"served": own, "left_out": np.asarray(left_out)})
+
+
+@step
+def inspect(
+    rows: pd.DataFrame, schema: Schema, origins: dict[str, NDArray[Any]], checks: Checks, horizon: float
+) -> Inspection:
+    """Tell what may leak from the rows that models are judged on, and how served rows differ from files'."""
+    return inspection(rows, schema, origins["served"], int(origins["left_out"]), checks, horizon)
+
+
+class Ingested(NamedTuple):
+    """A training table, its schema, and what was found in it."""
+
+    rows: pd.DataFrame
+    schema: Schema
+    inspection: Inspection
 
 
 @pipeline
-def ingest(where: Where, schema: Schema | None) -> Table:
+def ingest(where: Where, schema: Schema | None, checks: Checks, horizon: float) -> Ingested:
     """Return the training table, which becomes a data version before anything is trained on it."""
-    return collect(where, schema)
+    table = collect(where, schema)
+    return Ingested(table.rows, table.schema, inspect(table.rows, table.schema, table.origins, checks, horizon))
 
 
 @step(preload=LEARNING)
@@ -201,7 +236,7 @@ def guard(
         return make_guards(rows, schema.inputs, schema.task, b"", Policies(policies.schema, "off", "off"))
     problem, times, place = problem_of(schema, ask, project_folder()), event_times(rows, schema.time), answers["place"]
     earlier = None
-    if policies.adversarial != "off" and place[0] and differentiable(problem.build()):
+    if policies.adversarial != "off" and place[0] and differentiable(_plain(problem)):
         trained = fit_recipe(problem, rows, times, choice.recipe, float(times[place[0] - 1]))
         earlier = Earlier(_graph(trained, schema), tuple(place.tolist()))
     return make_guards(rows, schema.inputs, schema.task, model[GRAPH], policies, earlier, ask.seed)
@@ -308,6 +343,9 @@ def problem_of(schema: Schema, ask: Ask, folder: Path) -> Problem:
     """Return what all fits of one training share; the project's code lies in `folder`."""
     task = schema.task
 
+    def plain() -> Any:
+        return build(ask.model, folder, ask.parameters, ask.seed, graph=ask.runtime == "onnx")
+
     def loss(truth: NDArray[Any], answers: NDArray[np.float64]) -> NDArray[np.float64]:
         return losses(task, truth, answers)
 
@@ -316,12 +354,19 @@ def problem_of(schema: Schema, ask: Ask, folder: Path) -> Problem:
         inputs=tuple(schema.names),
         target=schema.target.name,
         classes=schema.classes,
-        build=lambda: build(ask.model, folder, ask.parameters, ask.seed, graph=ask.runtime == "onnx"),
+        build=lambda: Augmented(plain(), ask.augment, schema.inputs, ask.seed) if ask.augment.on else plain(),
         loss=loss,
         horizon=ask.horizon,
         block=ask.block,
         level=ask.level,
+        gap=ask.gap,
     )
+
+
+def _plain(problem: Problem) -> Any:
+    """Return an unfitted estimator of a problem, without what only its fit sees."""
+    built = problem.build()
+    return built.estimator if isinstance(built, Augmented) else built
 
 
 def _graph(trained: Trained, schema: Schema) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from everloop.data import Schema, conform, event_times, infer, timed
+from everloop.data import Schema, conform, event_times, infer, process, timed
 from everloop.data.sources import files
 from everloop.errors import DataError
 from everloop.settings import Settings
@@ -49,7 +50,8 @@ def load_history(folder: Path, settings: Settings, source: str | None = None, ro
     """Return the history of `source` (default: the project's own), its first `rows`, cut at `[replay] start`."""
     raw = files.read(source or settings.data.source, folder)[:rows]
     forget_modules(folder)
-    prepared, time = timed(prepare(settings.training.features, folder, raw), settings.data.time)
+    processed = process(raw, settings.data.process, settings.data.time, os.environ)
+    prepared, time = timed(prepare(settings.training.features, folder, processed), settings.data.time)
     schema = infer(prepared, target=settings.data.target, time=time, task=settings.data.task)
     table = conform(prepared, schema)
     if not table.index.isin(raw.index).all():

@@ -1,5 +1,6 @@
 """`everloop.toml`, typed and read once: `load(folder)` returns `Settings` or one sentence with the line."""
 
+from everloop.settings.data import Augment, Checks, Process, Rule
 from everloop.settings.reading import FILE, changed, load, located, parse
 from everloop.settings.section import Section
 from everloop.settings.sections import (
@@ -36,6 +37,8 @@ from everloop.settings.units import place, seconds, size
 __all__ = [
     "FILE",
     "Alerts",
+    "Augment",
+    "Checks",
     "CodePushes",
     "ConceptDrift",
     "Data",
@@ -49,10 +52,12 @@ __all__ = [
     "NewLabels",
     "Objects",
     "Pipelines",
+    "Process",
     "Project",
     "Pushes",
     "Recalibration",
     "Replay",
+    "Rule",
     "Schedule",
     "Section",
     "Serving",

@@ -22,6 +22,8 @@ def check_values(settings: Settings, text: str, path: str) -> None:
         (["monitoring", "block"], settings.monitoring.block),
         (["monitoring", "stale"], settings.monitoring.stale),
         (["training", "horizon"], settings.training.horizon),
+        (["training", "gap"], settings.training.gap),
+        (["data", "checks", "future"], settings.data.checks.future),
         (["serving", "timeout"], settings.serving.timeout),
         (["serving", "batch_wait"], settings.serving.batch_wait),
         (["storage", "seal"], settings.storage.seal),
@@ -41,8 +43,13 @@ def check_values(settings: Settings, text: str, path: str) -> None:
             "[deployment.steps] must hold one share at least", path, line_of(text, ["deployment", "steps"])
         )
     _check_forms(settings, text, path)
+    _check_rules(settings, text, path)
     ranges = [
         (["replay", "start"], settings.replay.start, 0.01, 0.99),
+        (["data", "checks", "tolerance"], settings.data.checks.tolerance, 0.0, 1.0),
+        (["training", "augment", "copies"], settings.training.augment.copies, 0, 100),
+        (["training", "augment", "drop_words"], settings.training.augment.drop_words, 0.0, 0.9),
+        (["training", "augment", "swap_words"], settings.training.augment.swap_words, 0.0, 0.9),
         (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
         (["deployment", "minimum_coverage"], settings.deployment.minimum_coverage, 0.0, 1.0),
         (["deployment", "split"], settings.deployment.split, 0.0, 1.0),
@@ -107,6 +114,25 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
             "the label, versions are compared on what each itself answered, by key"
         )
         raise SettingsError(message, path, line_of(text, ["deployment", "labels"]))
+
+
+def _check_rules(settings: Settings, text: str, path: str) -> None:
+    for column, rule in settings.data.checks.columns.items():
+        keys = ["data", "checks", "columns", column]
+        try:
+            re.compile(rule.regex or "")
+        except re.error as error:
+            raise SettingsError(f"[{'.'.join(keys)}] regex: {error}", path, line_of(text, keys)) from None
+    for place, expression in enumerate(settings.data.checks.rows, 1):
+        try:
+            compile(re.sub(r"`[^`]*`", "a", expression), "rows", "eval")
+        except (SyntaxError, ValueError):
+            told = f"[data.checks.rows] expression {place}, {expression!r}, is none: write such as 'start <= end'"
+            raise SettingsError(told, path, line_of(text, ["data", "checks", "rows"])) from None
+    secret = settings.data.process.secret
+    if not re.fullmatch(r"[A-Za-z_]\w*", secret):
+        told = "[data.process.secret] the value: write the name of an environment variable, never the key"
+        raise SettingsError(told, path, line_of(text, ["data", "process", "secret"]))
 
 
 def _check_elastic(elastic: Elastic, text: str, path: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from everloop.settings.data import Augment, Checks, Process
 from everloop.settings.section import Section
 from everloop.settings.triggers import Triggers
 from everloop.types import Task
@@ -45,6 +46,8 @@ class Data(Section, frozen=True, kw_only=True):
     """The column of event time; without it the order of the rows is the order of time."""
     task: Task | None = None
     """Inferred from the target where it is not given: text, booleans or at most 20 whole numbers are classes."""
+    checks: Checks = Checks()
+    process: Process = Process()
 
 
 class Training(Section, frozen=True, kw_only=True):
@@ -57,6 +60,9 @@ class Training(Section, frozen=True, kw_only=True):
     """`auto` (chosen on the newest labels), `all`, a number of rows (`4000`) or a duration (`90d`)."""
     horizon: str = "14d"
     """Event time that a model has to hold: the length of each past block that a choice is judged on."""
+    gap: str = "0s"
+    """Event time between the rows of a fit and those it is judged on, where labels or features reach so far."""
+    augment: Augment = Augment()
     seed: int = 0
     runtime: Literal["onnx", "native"] = "onnx"
     """What the model becomes: a graph, or its library's own format, which a process of its own answers with."""

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from everloop.errors import UsageError
 from everloop.settings import seconds
 from everloop.statistics import LevelRules, apply_level, block_means, fit_level, levelled
 from everloop.training.team import TIME_INDEX
@@ -63,6 +64,8 @@ class Problem(msgspec.Struct, frozen=True):
     block: float = 86400.0
     level: LevelRules | None = None
     """How answers are corrected once they serve; None where they are not."""
+    gap: float = 0.0
+    """Event time before each judged block whose rows no fit sees, in seconds."""
 
     def truth(self, rows: pd.DataFrame) -> NDArray[Any]:
         """Return the target: its value, or the index of its class."""
@@ -150,6 +153,8 @@ def choose(
     fits = _Fits(problem, rows, times)
     evaluated: list[NDArray[np.intp]] = []
     starts: list[float] = []
+    if fits.count(origins[0][0] - problem.gap) < 2:
+        raise UsageError("[training] gap leaves no rows to fit on before the first block that is judged: shorten it")
     found: dict[str, list[Floats]] = {r.name: [] for r in recipes}
     for count, (origin, stop) in enumerate(origins):
         inside = np.flatnonzero((times > origin) & (times <= stop))
@@ -158,7 +163,7 @@ def choose(
         evaluated.append(inside)
         starts.append(origin)
         for recipe in recipes:
-            trained = fit_recipe(problem, rows, times, recipe, origin, fits)
+            trained = fit_recipe(problem, rows, times, recipe, origin - problem.gap, fits)
             found[recipe.name].append(trained.answers(rows.iloc[inside]))
         if progress:
             progress(count + 1, len(origins))

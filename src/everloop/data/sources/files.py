@@ -133,4 +133,4 @@ def _read_lines(path: Path) -> pd.DataFrame:
 
 
 def _holds_text(values: pd.Series[Any]) -> bool:
-    return not pd.api.types.is_numeric_dtype(values) and any(isinstance(v, str) for v in values)
+    return values.dtype.kind not in "biufcmM" and any(isinstance(v, str) for v in values)

@@ -1,0 +1,205 @@
+"""What is wrong with a table, column by column with the rows: the schema's types, then the rules of `[data.checks]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from everloop.data.schema import Schema, conform, event_times, misfits
+from everloop.errors import DataError, SettingsError, close_match
+from everloop.settings import Checks, Rule, seconds
+
+__all__ = ["Fault", "Report", "row_numbers", "validate"]
+
+Rows = Literal["file", "files", "served"]
+
+
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong: with these rows (positions from 0), or, without any, with the table."""
+
+    column: str
+    reason: str
+    rows: tuple[int, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All that is wrong with a table."""
+
+    faults: tuple[Fault, ...]
+    table: pd.DataFrame | None
+    """The rows whose types fit, as the schema has them, with their positions as index; None where there is none."""
+
+    @property
+    def bad(self) -> list[int]:
+        """The rows that are at fault, in order."""
+        return sorted({row for fault in self.faults for row in fault.rows})
+
+    @property
+    def told(self) -> str:
+        """The first fault in a sentence, and how many more there are."""
+        more = len(self.faults) - 1
+        return f"{self.faults[0].reason}{f' (and {more} more)' if more else ''}"
+
+
+def validate(
+    frame: pd.DataFrame, schema: Schema, checks: Checks, *, of: Rows = "file", now: float | None = None
+) -> Report:
+    """Return what is wrong with prepared rows; never raises for the rows.
+
+    `of` a `file` they are one delivery, complete, in its order, and of no time behind `now`; of `files`, all that there
+    is; `served`, what clients asked for.
+    """
+    if missing := [name for name in (schema.time, *schema.names, schema.target.name) if name not in frame.columns]:
+        known = [str(c) for c in frame.columns]
+        told = [Fault(n, f"column {n!r} is missing{close_match(n, known)}") for n in missing]
+        return Report(tuple(told), None)
+    plain, numbers, faults = frame.reset_index(drop=True), row_numbers(frame), list[Fault]()
+    table = _conformed(plain, schema)
+    if table is None:
+        faults += [Fault(_named(error), str(error), error.rows) for error in misfits(frame, schema)]
+        plain = plain.drop(index=sorted({row for fault in faults for row in fault.rows}))
+        table = _conformed(plain, schema) if len(plain) else None
+    if of != "served":
+        faults += _of_files(frame, schema, checks, of)
+    if table is not None:
+        if now is not None:
+            faults += _future(table, schema, now + seconds(checks.future), numbers)
+        faults += _rules(table, plain, checks, numbers, of)
+    return Report(tuple(faults), table)
+
+
+def _conformed(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame | None:
+    try:
+        return conform(frame, schema)
+    except DataError:
+        return None
+
+
+def row_numbers(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the number of each row, from 1, as it stood before the features function where that keeps the index."""
+    whole = pd.api.types.is_integer_dtype(frame.index)
+    numbers: NDArray[np.int64] = (frame.index.to_numpy() if whole else np.arange(len(frame))) + 1
+    return numbers
+
+
+def _told(rows: tuple[int, ...], numbers: NDArray[np.int64]) -> str:
+    shown = ", ".join(str(numbers[row]) for row in rows[:5])
+    return f"row {shown}" if len(rows) == 1 else f"rows {shown}{' ...' if len(rows) > 5 else ''} ({len(rows)} in all)"
+
+
+def _named(error: DataError) -> str:
+    found = re.match(r"column '((?:[^'\\]|\\.)*)'", str(error))
+    return found[1] if found else ""
+
+
+def _of_files(frame: pd.DataFrame, schema: Schema, checks: Checks, of: Rows) -> Iterator[Fault]:
+    """Give what no single row shows: columns without any value, or too few; columns that nobody knows."""
+    for column in schema.inputs:
+        values, rule = frame[column.name], checks.columns.get(column.name, Rule())
+        missing = _without_gaps(values).isna()
+        share = 1 - float(missing.mean())
+        if len(frame) > 1 and share == 0:
+            yield Fault(column.name, f"column {column.name!r} holds no value at all")
+        elif share < rule.present:
+            told = f"column {column.name!r} holds a value in {share:.1%} of the rows, [data.checks] asks for"
+            yield Fault(column.name, f"{told} {rule.present:.1%}")
+    known = {*schema.names, schema.time, schema.target.name}
+    if of == "file" and checks.extra == "refuse" and (extra := [str(c) for c in frame.columns if c not in known]):
+        yield Fault(extra[0], f"column {extra[0]!r} is none of the schema's{close_match(extra[0], known)}")
+
+
+def _future(table: pd.DataFrame, schema: Schema, latest: float, numbers: NDArray[np.int64]) -> Iterator[Fault]:
+    late = event_times(table, schema.time) > latest
+    if late.any():
+        rows = tuple(sorted(int(row) for row in table.index[late]))
+        told = f"column {schema.time!r} lies in the future in {_told(rows, numbers)}: {str(table[schema.time].max())!r}"
+        yield Fault(schema.time, told, rows)
+
+
+def _rules(
+    table: pd.DataFrame, frame: pd.DataFrame, checks: Checks, numbers: NDArray[np.int64], of: Rows
+) -> Iterator[Fault]:
+    """Run pandera over the columns that have rules; a column that only the file has keeps its own values."""
+    if not checks.columns and not checks.rows:
+        return
+    known = [*map(str, table.columns), *(str(c) for c in frame.columns if str(c) not in table.columns)]
+    for name in checks.columns:
+        if of != "served" and name not in known:
+            raise SettingsError(f"[data.checks.columns.{name}] there is no such column{close_match(name, known)}")
+    ruled = [name for name in known if name in checks.columns or any(name in rule for rule in checks.rows)]
+    subject = pd.DataFrame({n: _without_gaps(table[n] if n in table else frame[n]) for n in ruled})
+    subject = subject if subject.index.is_monotonic_increasing else subject.sort_index()
+    yield from _broken(subject, checks, numbers, of)
+
+
+def _broken(subject: pd.DataFrame, checks: Checks, numbers: NDArray[np.int64], of: Rows) -> Iterator[Fault]:
+    import pandera.pandas as pa
+
+    columns = {
+        name: pa.Column(None, _column_checks(rule, of), nullable=True)
+        for name, rule in checks.columns.items()
+        if name in subject
+    }
+    whole = [pa.Check(_expression(rule), error=f"not {rule}", ignore_na=False) for rule in checks.rows]
+    try:
+        pa.DataFrameSchema(columns, checks=whole).validate(subject, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        cases.loc[cases["schema_context"] != "Column", "column"] = ""
+        for (column, check), group in cases.groupby(["column", "check"], sort=False):
+            rows = tuple(sorted({int(row) for row in group["index"].dropna()}))
+            if not rows:
+                told = f"[data.checks] {check!r} cannot be told: {group['failure_case'].iloc[0]}"
+                raise SettingsError(told) from None
+            if column:
+                example = str(subject[column].loc[rows[0]])[:40]
+                yield Fault(column, f"column {column!r} {check} in {_told(rows, numbers)}: {example!r}", rows)
+            else:
+                yield Fault("", f"{check} in {_told(rows, numbers)}", rows)
+
+
+def _column_checks(rule: Rule, of: Rows) -> list[Any]:
+    import pandera.pandas as pa
+
+    found = []
+    if rule.min is not None:
+        found.append(pa.Check.ge(rule.min, error=f"is less than {rule.min:g}"))
+    if rule.max is not None:
+        found.append(pa.Check.le(rule.max, error=f"is more than {rule.max:g}"))
+    if rule.values is not None:
+        found.append(pa.Check.isin(list(rule.values), error="is none of the allowed values"))
+    if rule.regex is not None:
+        found.append(pa.Check(partial(_matching, re.compile(rule.regex)), error=f"does not match {rule.regex!r}"))
+    if rule.unique and of != "served":
+        found.append(pa.Check(lambda values: ~values.duplicated(), error="comes twice"))
+    if rule.increasing and of == "file":
+        found.append(pa.Check(lambda values: ~(values < values.ffill().shift()), error="goes back"))
+    return found
+
+
+def _matching(form: re.Pattern[str], values: pd.Series[Any]) -> pd.Series[bool]:
+    """Return which texts match as a whole; each that comes often is looked at once."""
+    return values.isin([value for value in values.unique() if form.fullmatch(str(value))])
+
+
+def _expression(rule: str) -> Any:
+    """Return a check of each row; one that lacks a value the expression names is not judged."""
+
+    def holds(rows: pd.DataFrame) -> pd.Series[bool]:
+        named = [name for name in rows.columns if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", rule)]
+        found = pd.Series(rows.eval(rule, engine="python"), index=rows.index).astype(bool)
+        return found | rows[named].isna().any(axis=1)
+
+    return holds
+
+
+def _without_gaps(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return texts with the empty one, which stands for a missing one, as missing."""
+    return values if pd.api.types.is_numeric_dtype(values) else values.mask(values == "", None)

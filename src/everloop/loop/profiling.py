@@ -1,0 +1,109 @@
+"""What rows look like: of files, a training set, the data folder; beside another version where one is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from everloop.data import Schema, conform, infer, schema_file
+from everloop.data.comparing import Shift, compare
+from everloop.data.leakage import leaks
+from everloop.data.profile import Profile, profile
+from everloop.data.profile_page import render
+from everloop.data.sources import files
+from everloop.errors import DataError, UsageError
+from everloop.loop.checking import file_table
+from everloop.loop.training_sets import table_of
+from everloop.loop.workspace import Workspace
+from everloop.settings import seconds
+from everloop.training import forget_modules
+
+__all__ = ["Profiled", "profile_data"]
+
+Progress = Callable[[int, int], None]
+
+
+class Profiled(msgspec.Struct, frozen=True):
+    """A profile, what moved against another version, and what a person should look at."""
+
+    profile: Profile
+    against: str
+    shifts: list[Shift]
+    notes: list[str]
+
+    def page(self) -> str:
+        """Return all of it as one HTML page."""
+        return render(self.profile, self.shifts, self.against, self.notes)
+
+
+def profile_data(
+    workspace: Workspace,
+    what: Sequence[str] = (),
+    against: str | None = None,
+    tell: Callable[[str], None] = lambda _part: None,
+    progress: Progress = lambda _done, _total: None,
+) -> Profiled:
+    """Return the profile of files, or of a training set such as `data-3`; by default of all of `[data] source`.
+
+    Files need not fit any schema: it is looked at before. `against` is a training set too, or a file.
+    """
+    forget_modules(workspace.folder)
+    tell("reading")
+    table, name, time = _table(workspace, what)
+    target = workspace.settings.data.target
+    tell("profiling")
+    found = profile(table, name, target, time, progress)
+    shifts = list[Shift]()
+    if against is not None:
+        tell("comparing")
+        other, _, _ = _table(workspace, [against])
+        same = [str(c) for c in table.columns if c in other.columns and c != time]
+        shifts = compare(other, table, same)
+    return Profiled(found, Path(against).name if against else "", shifts, _notes(workspace, table, time))
+
+
+def _table(workspace: Workspace, what: Sequence[str]) -> tuple[pd.DataFrame, str, str]:
+    """Return rows, what they are called, and their time column; as far as a schema fits, in its types."""
+    settings = workspace.settings
+    schema = schema_file.read(workspace.folder)
+    if len(what) == 1 and what[0].startswith("data-") and not Path(what[0]).exists():
+        table = table_of(workspace, what[0])
+        return table, f"{settings.project.name}: {what[0]}", schema.time if schema else settings.data.time or ""
+    paths = [Path(os.path.abspath(w)) for w in what] or files.matches(settings.data.source, workspace.folder)
+    if missing := [path for path in paths if not path.is_file()]:
+        raise UsageError(f"{missing[0].name} is neither a file nor a training set: `everloop data log` lists these")
+    read = [file_table(settings, workspace.folder, path) for path in paths]
+    table, time = pd.concat([frame for frame, _ in read], ignore_index=True), read[0][1]
+    label = ", ".join(path.name for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
+    return _typed(table, schema, time), f"{settings.project.name}: {label}", time
+
+
+def _typed(table: pd.DataFrame, schema: Schema | None, time: str) -> pd.DataFrame:
+    """Return the rows with the schema's types where they fit it; else with readable times at least."""
+    if schema is not None:
+        try:
+            return conform(table, schema)
+        except DataError:
+            pass
+    if time in table.columns and not pd.api.types.is_numeric_dtype(table[time]):
+        return table.assign(**{time: pd.to_datetime(table[time], utc=True, errors="coerce", format="ISO8601")})
+    if time in table.columns:
+        return table.assign(**{time: pd.to_datetime(table[time], unit="s", utc=True, errors="coerce")})
+    return table
+
+
+def _notes(workspace: Workspace, table: pd.DataFrame, time: str) -> list[str]:
+    """Return what may leak, where the rows fit a schema."""
+    settings = workspace.settings
+    try:
+        schema = schema_file.read(workspace.folder) or infer(
+            table, target=settings.data.target, time=time, task=settings.data.task
+        )
+        fitting = conform(table, schema)
+    except DataError as error:
+        return [str(error)]
+    return [leak.told for leak in leaks(fitting, schema, seconds(settings.training.horizon))]

@@ -1,0 +1,79 @@
+"""What a person decides about a refused delivery: that it is added after all, whole or without its bad rows."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from everloop.data import quarantine, schema_file
+from everloop.data.sources import files
+from everloop.data.validation import row_numbers, validate
+from everloop.errors import UsageError
+from everloop.loop.checking import file_table
+from everloop.loop.dataset import Added, add_data, quarantine_of
+from everloop.loop.workspace import Workspace
+from everloop.training import forget_modules
+from everloop.types import show_time
+
+__all__ = ["refused", "release"]
+
+
+def refused(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return a row for each delivery in the quarantine, oldest first."""
+    return [
+        {
+            "id": one.id,
+            "when": show_time(one.time)[:19].replace("T", " ") if one.time else "",
+            "name": one.name,
+            "rows": one.rows,
+            "bad": one.bad,
+            "reason": one.faults[0].reason if one.faults else "",
+        }
+        for one in quarantine.listed(quarantine_of(workspace))
+    ]
+
+
+def release(workspace: Workspace, id: str, *, without_bad_rows: bool = False, now: float | None = None) -> Added:
+    """Add a refused delivery, checked as any other; it leaves the quarantine when it has become a version.
+
+    `without_bad_rows` adds the rows that are not at fault. Raises `DataError` where it still does not fit.
+    """
+    place = quarantine_of(workspace)
+    found, folder = quarantine.get(place, id)
+    if not found.file:
+        raise UsageError(f"{id} holds no file: correct {found.source} where it lies, and add it again")
+    with tempfile.TemporaryDirectory(prefix="everloop-release-") as other:
+        source = folder / found.file
+        if without_bad_rows:
+            source = _without_bad_rows(workspace, source, Path(other), now)
+        added = add_data(workspace, [str(source)], replace=True, now=now)
+    quarantine.drop(place, id)
+    return added
+
+
+def _without_bad_rows(workspace: Workspace, path: Path, place: Path, now: float | None) -> Path:
+    """Write the rows of a file that are not at fault."""
+    schema = schema_file.read(workspace.folder)
+    if schema is None:
+        raise UsageError(f"there is no {schema_file.FILE} yet that tells which rows are at fault")
+    forget_modules(workspace.folder)
+    frame, _ = file_table(workspace.settings, workspace.folder, path)
+    report = validate(frame, schema, workspace.settings.data.checks, now=now)
+    if whole := [fault.reason for fault in report.faults if not fault.rows]:
+        raise UsageError(f"not some rows but the whole of {path.name} is at fault: {whole[0]}")
+    raw = files.read(str(path), path.parent)
+    kept = raw.drop(index=pd.Index(row_numbers(frame)[report.bad] - 1))
+    return _write(kept, place / path.name)
+
+
+def _write(rows: pd.DataFrame, path: Path) -> Path:
+    if path.suffix == ".parquet":
+        rows.to_parquet(path, index=False)
+    elif path.suffix in files.SEPARATORS:
+        rows.to_csv(path, index=False, sep=files.SEPARATORS[path.suffix])
+    else:
+        rows.to_json(path, orient="records", lines=True, date_format="iso")
+    return path

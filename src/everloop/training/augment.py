@@ -1,0 +1,123 @@
+"""Rows made from the rows of a fit: seeded, declared in `[training.augment]`, and never of rows that are judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from everloop.errors import UsageError
+from everloop.settings import Augment
+from everloop.types import Column
+
+__all__ = ["Augmented", "augment", "augment_images"]
+
+Images = NDArray[np.float64]
+
+
+class Augmented:
+    """An unfitted estimator whose fit sees augmented rows; what `fit` returns is the estimator itself, fitted.
+
+    So no answer is ever given through it: evaluation, export and serving have the plain estimator.
+    """
+
+    def __init__(self, estimator: Any, told: Augment, inputs: tuple[Column, ...], seed: int) -> None:
+        self.estimator, self._told, self._inputs, self._seed = estimator, told, inputs, seed
+
+    def fit(self, rows: pd.DataFrame, target: pd.Series[Any]) -> Any:
+        """Return the estimator, fitted on the rows and on those made of them."""
+        return self.estimator.fit(*augment(rows, target, self._told, self._inputs, self._seed))
+
+
+def augment(
+    rows: pd.DataFrame, target: pd.Series[Any], told: Augment, inputs: tuple[Column, ...], seed: int
+) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """Return rows and targets with their changed copies below them; equal arguments give equal rows."""
+    rng = np.random.default_rng([seed, len(rows)])
+    if told.balance != "off":
+        rows, target = _balanced(rows, target, told.balance, seed)
+    made = [_changed(rows, told, inputs, rng) for _ in range(told.copies)]
+    every = pd.concat([rows, *made], ignore_index=True) if made else rows
+    return every, pd.concat([target] * (1 + len(made)), ignore_index=True)
+
+
+def augment_images(
+    images: Images, rng: np.random.Generator, *, flip: float = 0.5, shift: int = 0, noise: float = 0.0
+) -> Images:
+    """Return changed images of shape (rows, height, width, ...): mirrored with a chance, moved by pixels, with noise.
+
+    `noise` is in standard deviations of all values; what a move uncovers repeats the edge; the range stays as it was.
+    """
+    found = images.astype(np.float64, copy=True)
+    mirrored = rng.uniform(size=len(found)) < flip
+    found[mirrored] = found[mirrored, :, ::-1]
+    if shift:
+        height, width = found.shape[1:3]
+        margin = [(0, 0), (shift, shift), (shift, shift), *[(0, 0)] * (found.ndim - 3)]
+        padded = np.pad(found, margin, mode="edge")
+        for row, (down, right) in enumerate(rng.integers(0, 2 * shift + 1, (len(found), 2))):
+            found[row] = padded[row, down : down + height, right : right + width]
+    if noise:
+        found = found + rng.normal(0, noise * float(images.std()), found.shape)
+    return np.clip(found, images.min(), images.max())
+
+
+def _changed(rows: pd.DataFrame, told: Augment, inputs: tuple[Column, ...], rng: np.random.Generator) -> pd.DataFrame:
+    found = rows.copy()
+    for column in inputs:
+        values = rows[column.name]
+        if column.kind == "text" and (told.drop_words or told.swap_words):
+            found[column.name] = [_words(text, told, rng) for text in values]
+        elif column.dtype == "float64" and told.noise and _noisy(values, column.name, told.columns):
+            found[column.name] = values + rng.normal(0, told.noise * float(values.std(ddof=0)), len(values))
+    return found
+
+
+def _noisy(values: pd.Series[Any], name: str, chosen: tuple[str, ...]) -> bool:
+    """Tell whether a column gets noise: one that is named, else one of fractions (an hour is no measurement)."""
+    return name in chosen if chosen else bool((values.dropna() % 1 != 0).any())
+
+
+def _words(text: str, told: Augment, rng: np.random.Generator) -> str:
+    words = text.split()
+    kept = [word for word in words if rng.uniform() >= told.drop_words] or words[:1]
+    for place in range(len(kept) - 1):
+        if rng.uniform() < told.swap_words:
+            kept[place], kept[place + 1] = kept[place + 1], kept[place]
+    return " ".join(kept)
+
+
+def _balanced(rows: pd.DataFrame, target: pd.Series[Any], how: str, seed: int) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """Return rows in which each class is as frequent as the most frequent one."""
+    if len(target.unique()) < 2:
+        return rows, target
+    try:
+        from imblearn.over_sampling import SMOTE, SMOTENC, RandomOverSampler
+    except ModuleNotFoundError:
+        raise UsageError(
+            "[training.augment] balance needs imbalanced-learn: pip install 'everloop[imbalanced]'"
+        ) from None
+    texts = [name for name in rows.columns if not pd.api.types.is_float_dtype(rows[name])]
+    sampler: Any = RandomOverSampler(random_state=seed)
+    if how == "smote":
+        _check_between(rows, target, texts)
+        neighbours = min(5, int(target.value_counts().min()) - 1)
+        make: Callable[..., Any] = SMOTENC if texts else SMOTE
+        named = {"categorical_features": texts} if texts else {}
+        sampler = make(random_state=seed, k_neighbors=neighbours, **named)
+    found, answers = sampler.fit_resample(rows, target)
+    return found.astype(rows.dtypes.to_dict()), answers.astype(target.dtype)
+
+
+def _check_between(rows: pd.DataFrame, target: pd.Series[Any], texts: list[str]) -> None:
+    """Raise `UsageError` where no row lies between two others."""
+    if gaps := [name for name in rows.columns if rows[name].isna().any()]:
+        raise UsageError(f"[training.augment] balance = 'smote': column {gaps[0]!r} has gaps: take balance = 'repeat'")
+    if len(texts) == len(rows.columns):
+        raise UsageError("[training.augment] balance = 'smote' needs a number among the inputs: take 'repeat'")
+    if (counts := target.value_counts()).min() < 2:
+        told = f"class {counts.idxmin()!r} has one row: take balance = 'repeat'"
+        raise UsageError(f"[training.augment] balance = 'smote': {told}")
