@@ -51,7 +51,7 @@ def test_the_life_of_a_journal(run: Run, tmp_path: Path) -> None:
     assert "differs by 1e+03 at most\nequality is not promised: version v2" in told("replay", ids[0], "--on", "v2")
     out = str(tmp_path / "tables")
     assert json_of("export", "--out", out)["rows"]["predictions"] == 2
-    assert "3 kept" in told("export", "--out", out)
+    assert "4 kept" in told("export", "--out", out)
     assert "2 records of 1 predictions erased, 2 rows of exported tables" in told("erase", ids[0], "--reason", "asked")
     assert json_of("erase", "--column", "hour", "--value", "2", "--reason", "asked")["ids"] == [ids[1]]
     assert "4 were erased, as signed" in told("verify")
