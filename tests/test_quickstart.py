@@ -66,7 +66,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 @pytest.mark.parametrize(
     ("page", "files"),
     [
-        pytest.param(QUICKSTARTS[0], FILES[0], id="adult"),
+        pytest.param(QUICKSTARTS[0], FILES[0], id="adult", marks=pytest.mark.slow),
         pytest.param(QUICKSTARTS[1], FILES[1], id="bike-sharing", marks=pytest.mark.slow),
     ],
 )

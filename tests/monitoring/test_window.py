@@ -50,7 +50,7 @@ def test_windows_by_count_hold_so_many_rows() -> None:
 def test_late_labels_close_a_window_once_and_tell_their_coverage() -> None:
     realised = RealisedWindows(10.0, 0.5)
     for place in range(20):
-        realised.predicted(f"{place:06x}", float(place), [1.0])
+        realised.predicted([(f"{place:06x}", float(place), [1.0])])
     for place in (3, 1, 0, 1, 2, 4, 5):
         realised.labelled(f"{place:06x}", 0, 9.0)
     assert realised.closed(20.0) == []  # more may come of the first window
@@ -68,7 +68,7 @@ def test_late_labels_close_a_window_once_and_tell_their_coverage() -> None:
 def test_a_window_with_too_few_labels_is_left_out() -> None:
     realised = RealisedWindows(10.0, 0.5)
     for place in range(20):
-        realised.predicted(f"{place:06x}", float(place), [1.0])
+        realised.predicted([(f"{place:06x}", float(place), [1.0])])
     for place in (1, 2, *range(10, 20)):
         realised.labelled(f"{place:06x}", 0, 9.0)
     assert [w.start for w, _, _ in realised.closed(20.0)] == [10]
@@ -79,9 +79,9 @@ def test_much_traffic_is_sampled_alike_by_every_worker() -> None:
     ids = [f"{rng.integers(1 << 24):06x}" for _ in range(3000)]
     one, other = (RealisedWindows(1e9, 0.5, most=100) for _ in range(2))
     for id in ids:
-        one.predicted(id, 1.0, [1.0])
+        one.predicted([(id, 1.0, [1.0])])
     for id in ids[::-1]:
-        other.predicted(id, 1.0, [1.0])
+        other.predicted([(id, 1.0, [1.0])])
     assert len(one.state.waiting) <= 100
     share = one.state.share
     assert share == pytest.approx(100 / 3000, rel=0.6)

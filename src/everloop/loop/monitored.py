@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,6 +26,7 @@ from everloop.types import Column, Explanation
 __all__ = ["Batches", "cut_of", "decoder_of", "reference_of"]
 
 Floats = NDArray[np.float64]
+PART = 200
 GAPS = {"nan", "None", "<NA>"}
 
 
@@ -88,39 +89,64 @@ class Batches:
     def __init__(self, columns: Sequence[Column], champion: str, scorer: Scorer) -> None:
         self._columns, self._champion, self._scorer = columns, champion, scorer
         self._single = scorer.schema.task == "regression"
+        self._numbers = all(_number(c) for c in columns)
         self._decode = decoder_of(columns, "prediction" if self._single else "probability")
 
     def of(self, predictions: Sequence[Record], realised: RealisedWindows) -> tuple[Window, Floats]:
-        """Return the rows of predictions and their times; the champion's answers are to wait for their labels."""
-        decoded = self._decode(b"\n".join(r.payload for r in predictions))
-        counts = [len(p.outputs.values) for p in decoded]
-        rows, moments = sum(counts), [r.time for r in predictions]
-        answers: list[Any] = []
+        """Return the rows of predictions and their times; the champion's answers are to wait for their labels.
+
+        Some are decoded at a time: what they are as objects then stays in the processor's cache.
+        """
+        parts = [self._part(predictions[i : i + PART], realised) for i in range(0, len(predictions), PART)]
+        rows, moments = sum(part.rows for part in parts), [r.time for r in predictions]
         flags: dict[str, NDArray[np.bool_]] = {}
-        gap = np.nan if self._single else [np.nan] * len(self._scorer.schema.classes)
         begin = 0
-        for record, answered, count in zip(predictions, decoded, counts, strict=True):
-            if answered.version == self._champion:
-                own = answered.outputs.values
-                realised.predicted(record.id, record.time, own)
-                answers += own
-            else:
-                answers += [gap] * count
-            if answered.flags:
-                _flag(flags, answered.flags, begin, rows)
-            begin += count
-        inputs = [p.inputs for p in decoded]
-        columns = {c.name: _column(i, c, inputs) for i, c in enumerate(self._columns)} if rows else {}
+        for part in parts:
+            for at, found in part.flags:
+                _flag(flags, found, begin + at, rows)
+            begin += part.rows
         batch = Window(
             start=min(moments, default=0.0),
             end=max(moments, default=0.0),
             rows=rows,
-            columns=columns,
-            answers=np.asarray(answers, np.float64).reshape(rows, -1) if rows else None,
+            columns={c.name: _joined([p.columns[i] for p in parts]) for i, c in enumerate(self._columns)}
+            if rows
+            else {},
+            answers=np.concatenate([part.answers for part in parts]) if rows else None,
             flags=flags,
             newest=max(moments, default=0.0),
         )
+        counts = [count for part in parts for count in part.counts]
         return batch, np.repeat(np.asarray(moments, np.float64), counts)
+
+    def _part(self, predictions: Sequence[Record], realised: RealisedWindows) -> _Part:
+        decoded = self._decode(b"\n".join([r.payload for r in predictions]))
+        counts = [len(p.outputs.values) for p in decoded]
+        answers: list[Any] = []
+        flags: list[tuple[int, dict[str, Any]]] = []
+        gap = np.nan if self._single else [np.nan] * len(self._scorer.schema.classes)
+        begin, waiting = 0, list[tuple[str, float, list[Any]]]()
+        for record, answered, count in zip(predictions, decoded, counts, strict=True):
+            if answered.version == self._champion:
+                own = answered.outputs.values
+                waiting.append((record.id, record.time, own))
+                answers += own
+            else:
+                answers += [gap] * count
+            if answered.flags:
+                flags.append((begin, answered.flags))
+            begin += count
+        realised.predicted(waiting)
+        columns = self._values([p.inputs for p in decoded], single=begin == len(decoded))
+        return _Part(begin, counts, columns, np.asarray(answers, np.float64).reshape(begin, -1), flags)
+
+    def _values(self, inputs: list[Any], single: bool) -> list[Any]:
+        """Return the values by column; those of single rows are made one table at once, where all are numbers."""
+        if single and self._numbers:
+            flat = list(chain.from_iterable(chain.from_iterable(map(msgspec.structs.astuple, inputs))))
+            if len(flat) == len(inputs) * len(self._columns):
+                return list(np.array(flat, np.float64).reshape(len(inputs), -1).T)
+        return [_column(i, c, inputs) for i, c in enumerate(self._columns)]
 
     def labelled(self, window: Window, truth: list[float], answers: list[Any]) -> Window:
         """Return a window of labelled rows."""
@@ -140,6 +166,20 @@ class Batches:
                     values.append(float(row["values"].get(name, 0.0)))
         explained = {name: np.asarray(values) for name, values in found.items()}
         return Window(0.0, 0.0, rows=len(moments), explained=explained), np.asarray(moments, np.float64)
+
+
+class _Part(NamedTuple):
+    rows: int
+    counts: list[int]
+    columns: list[Any]
+    answers: Floats
+    flags: list[tuple[int, dict[str, Any]]]
+
+
+def _joined(parts: list[Any]) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return list(chain.from_iterable(parts))
 
 
 def _column(place: int, column: Column, inputs: Sequence[Any]) -> Any:

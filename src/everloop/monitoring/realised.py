@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -47,18 +47,19 @@ class RealisedWindows:
         self._length, self._coverage, self._most = length, coverage, most
         self.state = state or RealisedState()
 
-    def predicted(self, id: str, time: float, answers: Sequence[Any]) -> None:
-        """Remember the answers to a prediction's rows."""
-        state = self.state
-        if state.share < 1.0 and not self._sampled(id):
-            return
-        window = int(time // self._length)
-        if window <= state.passed or id in state.waiting:
-            return
-        state.waiting[id] = (window, list(answers))
-        state.open.setdefault(window, _Open()).predicted += len(answers)
-        if len(state.waiting) > self._most:
-            self._halve()
+    def predicted(self, predictions: Iterable[tuple[str, float, Sequence[Any]]]) -> None:
+        """Remember predictions by id: the time of each and the answers to its rows."""
+        state, length = self.state, self._length
+        for id, time, answers in predictions:
+            if state.share < 1.0 and not self._sampled(id):
+                continue
+            window = int(time // length)
+            if window <= state.passed or id in state.waiting:
+                continue
+            state.waiting[id] = (window, list(answers))
+            state.open.setdefault(window, _Open()).predicted += len(answers)
+            if len(state.waiting) > self._most:
+                self._halve()
 
     def labelled(self, id: str, row: int, truth: float) -> None:
         """Take one label; one sent twice counts once."""
