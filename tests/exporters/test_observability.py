@@ -77,7 +77,7 @@ def project(folder: Path, server: int, door: int) -> Path:
     path = folder / "everloop.toml"
     text = (
         path.read_text()
-        .replace('interval = "1d"', 'interval = "1s"')
+        .replace('interval = "1d"', 'interval = "1s"\nwindow = "12"')
         .replace("tensorboard = false", "tensorboard = true")
     )
     more = f'[serving]\nport = {server}\nworkers = 2\n[events]\nport = {door}\n[storage]\nseal = "1s"\n'
@@ -155,11 +155,11 @@ def send(server: int, stop: threading.Event) -> None:
 
 
 def record_others(folder: Path) -> None:
-    """Store the signals of a monitor that is not part of the controller, and that of losses that it waits days for."""
+    """Store the signals of losses that are waited days for; drift of what is sent the monitor finds itself."""
     now, common = time.time(), {"coverage": 0.75}
     with opened(folder) as workspace, workspace.store.begin() as connection:
         signals = [Signal(name, now, 4.5, 3.0, False, now, now, common) for name in ("estimated_loss", "realised_loss")]
-        record_signals(connection, [*signals, Signal("data_drift:a", now, 0.4, 0.1, True, now, now)])
+        record_signals(connection, signals)
 
 
 def alerts_of(folder: Path, name: str | None = None) -> list[dict[str, Any]]:

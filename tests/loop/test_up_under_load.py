@@ -89,6 +89,7 @@ def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a killed supervisor takes its processes along on Linux only")
 def test_killed_in_turn_under_load(tmp_path: Path) -> None:
     folder, port = write_project(tmp_path / "project"), free_port()
