@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from tests.projects import write_project
-from tests.shippers.sites import spoil
+from tests.shippers.sites import spoil, tracked_project
 
 from everloop import store as tables
 from everloop.errors import EverloopError
@@ -17,6 +17,7 @@ from everloop.loop.commands import RETRAIN
 from everloop.loop.tracking import read_record
 from everloop.loop.workspace import opened
 from everloop.tracking import RunRecord
+from everloop.training import AUTO
 from everloop.types import Task
 
 Trained = Callable[[Task], RunRecord]
@@ -60,6 +61,21 @@ def test_the_judged_rows_are_those_that_the_metrics_are_of(trained: Trained, tas
     else:
         assert judged.classes == ("no", "yes")
         assert np.mean(judged.answers.argmax(1) == judged.truth) == pytest.approx(record.metrics["accuracy"])
+
+
+@pytest.mark.slow
+def test_where_windows_competed_each_of_their_losses_by_block_is_a_curve(tmp_path: Path) -> None:
+    folder = tracked_project(tmp_path / "project", "mlflow = false")
+    for _ in range(2):
+        ask(folder, RETRAIN, {"reason": "a test"})
+    with opened(folder) as workspace:
+        records = [read_record(workspace, r["id"]) for r in workspace.store.rows(_runs()) if r["pipeline"] == "retrain"]
+    record = next(r for r in records if r is not None and r.title.endswith("v2"))
+    lost = {c.name.removesuffix(".loss_by_block"): c.values for c in record.curves if c.name.endswith(".loss_by_block")}
+    assert {f"{name}.loss" for name in lost} == {name for name in record.metrics if name.endswith(".loss")}
+    assert len(lost) == len(AUTO)
+    for name, values in lost.items():
+        assert np.mean(values) == pytest.approx(record.metrics[f"{name}.loss"])
 
 
 def test_a_run_that_failed_says_why_and_an_unknown_one_is_none(tmp_path: Path) -> None:

@@ -99,6 +99,18 @@ def test_every_recipe_has_its_loss_stored_and_answers_belong_to_the_evaluated_ro
     assert len(choice.baseline) > 1
 
 
+@pytest.mark.parametrize("change", [1.0, 3.0])
+def test_what_each_recipe_lost_by_block_is_what_was_compared(change: float) -> None:
+    choice = choose(*regression(change=change))
+    assert set(choice.blocks) == {recipe.name for recipe in AUTO}
+    assert choice.blocks[choice.recipe.name] == choice.baseline
+    for name, lost in choice.blocks.items():
+        assert np.mean(lost) == pytest.approx(choice.scores[name]["loss"])
+        gains = np.subtract(choice.blocks["everything"], lost)
+        if count := int(choice.scores[name].get("blocks", 0)):
+            assert gains[-count:].mean() == pytest.approx(choice.scores[name]["gain"])
+
+
 def test_a_gap_lies_between_the_rows_of_a_fit_and_those_it_is_judged_on() -> None:
     problem, rows, times = regression()
     newest: list[float] = []

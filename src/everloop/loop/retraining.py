@@ -117,7 +117,7 @@ class Collected(NamedTuple):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What a version is trained on and why; every recipe's out-of-time loss stands in `scores`."""
+    """What a version is trained on and why; every recipe's loss stands in `scores`, by block in `blocks`."""
 
     name: str
     recipe: Recipe
@@ -126,6 +126,7 @@ class Window(msgspec.Struct, frozen=True):
     rows: int
     start: float
     until: float
+    blocks: dict[str, tuple[float, ...]] = {}
 
 
 class Chosen(NamedTuple):
@@ -194,7 +195,14 @@ def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
     recipe = EVERYTHING if ask.first and ask.window == "auto" else fixed(ask.window)
     choice = choose(watched.problem, rows, times, AUTO if recipe is None else (recipe,))
     told = Window(
-        choice.recipe.name, choice.recipe, choice.reason, choice.scores, len(rows), float(times[0]), float(times[-1])
+        choice.recipe.name,
+        choice.recipe,
+        choice.reason,
+        choice.scores,
+        len(rows),
+        float(times[0]),
+        float(times[-1]),
+        choice.blocks,
     )
     return Chosen(told, {"place": np.asarray(choice.rows), "answers": choice.answers}, watched.curves(rows))
 

@@ -105,7 +105,7 @@ def read_run(target: Store, model: str, run: str, load: Loader, bundle: Bundle |
         record,
         params=_params(parts.get("ask") or {}, choice, curves),
         metrics=_metrics(outputs.get("metrics") or {}, choice),
-        curves=_curves(curves, outputs.get("baseline") or []),
+        curves=(*_curves(curves, outputs.get("baseline") or []), *_compared(choice)),
         tags=tags | _gate(outputs.get("verdict") or {}),
         loss=curves.get("loss", "loss"),
         scores=choice.get("scores", {}),
@@ -222,6 +222,14 @@ def _curves(curves: Mapping[str, Any], baseline: list[float]) -> tuple[Curve, ..
     found = [Curve(name, rounds, tuple(curves[field])) for name, field in named if curves.get(field)]
     blocks = Curve("out_of_time_loss_by_block", tuple(range(len(baseline))), tuple(baseline))
     return (*found, *([blocks] if baseline else []))
+
+
+def _compared(choice: Mapping[str, Any]) -> list[Curve]:
+    """Return what every recipe of the window choice lost by block, where there were rivals."""
+    blocks = choice.get("blocks") or {}
+    if len(blocks) < 2:
+        return []
+    return [Curve(_key(f"window.{name}.loss_by_block"), tuple(range(len(b))), tuple(b)) for name, b in blocks.items()]
 
 
 def _judged(bundle: Bundle, parts: Mapping[str, Any]) -> Judged:

@@ -111,6 +111,8 @@ class Choice(msgspec.Struct, frozen=True):
     answers: Floats
     baseline: tuple[float, ...]
     """Means of the chosen recipe's out-of-time losses by block of event time."""
+    blocks: dict[str, tuple[float, ...]] = {}
+    """The same of every recipe, by its name: what was compared."""
 
 
 def newest_horizons(window: Mapping[str, Any]) -> float:
@@ -178,7 +180,8 @@ def choose(
         scores,
         tuple(int(i) for i in place),
         answers[chosen.name],
-        tuple(float(v) for v in means[chosen.name]),
+        tuple(means[chosen.name].tolist()),
+        {name: tuple(found.tolist()) for name, found in means.items()},
     )
 
 
