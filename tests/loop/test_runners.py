@@ -62,7 +62,7 @@ def test_the_same_model_wherever_its_steps_run(tmp_path: Path, capfd: pytest.Cap
     with capfd.disabled():
         print(f"\nmodel.onnx and steps by runner: {found}")
     assert set(found.values()) == {found["local"]}
-    assert found["local"][1] == 6  # collect, and the five of the retraining
+    assert found["local"][1] == 7  # collect and inspect, and the five of the retraining
 
 
 def test_pods_must_reach_store_and_artifacts(tmp_path: Path) -> None:
