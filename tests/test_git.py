@@ -67,3 +67,11 @@ def test_outside_of_a_repository(tmp_path: Path) -> None:
     assert git.describe(tmp_path) is None
     with pytest.raises(SystemError_, match=r"git log failed in .*: not a git repository"):
         git.run(tmp_path, "log")
+
+
+def test_a_name_of_no_commit_is_told(folder: Path) -> None:
+    (folder / "a").write_text("1")
+    commit = git.commit_files(folder, ["a"], "first")
+    assert git.commit_of(folder, "HEAD") == commit
+    with pytest.raises(SystemError_, match="has no commit 'v9': name a branch, a tag or a commit"):
+        git.commit_of(folder, "v9")

@@ -90,8 +90,13 @@ def commit_files(folder: Path, paths: Iterable[str], message: str) -> str:
 
 
 def commit_of(folder: Path, ref: str) -> str:
-    """Return the commit that a branch, tag or commit names."""
-    return run(folder, "rev-parse", "--verify", f"{ref}^{{commit}}").strip()
+    """Return the commit that a branch, tag or commit names; raises `SystemError_` where nothing has that name."""
+    try:
+        return run(folder, "rev-parse", "--verify", "-q", f"{ref}^{{commit}}").strip()
+    except SystemError_ as error:
+        if is_repository(folder):
+            raise SystemError_(f"{folder} has no commit {ref!r}: name a branch, a tag or a commit") from error
+        raise
 
 
 def fetch(folder: Path, remote: str, branch: str) -> bool:

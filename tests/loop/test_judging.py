@@ -57,7 +57,10 @@ def test_failed_requests_end_a_rollout_within_one_evaluation(
     page = tmp_path / "report.html"
     verb("r-1", folder, page=page)
     assert re.search(r"status +rolled_back", capsys.readouterr().out)
-    assert "<svg" in page.read_text()
+    shown = page.read_text()
+    assert "<svg" in shown
+    assert '<td class="fail">fail</td><td>errors: 8 failed requests beside 0 answers of the candidate' in shown
+    assert "<th>status</th><td>rolled_back</td>" in shown
     assert "errors: 8 failed requests" in page.read_text()
 
 

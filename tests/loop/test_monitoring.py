@@ -26,7 +26,7 @@ from everloop.errors import BusyError, NotFoundError, UsageError
 from everloop.journal import Writer
 from everloop.loop.audit import retain
 from everloop.loop.commands import CLOCK, post
-from everloop.loop.drift import behind, latest, one, row_of
+from everloop.loop.drift import as_read, behind, latest, one, row_of
 from everloop.loop.lease import lease
 from everloop.loop.monitoring import LEASE, MONITOR, Monitor, MonitorState
 from everloop.loop.records import load_state
@@ -112,6 +112,7 @@ def test_what_moved_is_found_shown_and_drawn(workspace: Workspace, tmp_path: Pat
     assert found["explanation_drift:hour"]["evidence"]["contribution"] > 2
     assert {"estimated_loss", "data_drift", "freshness"} <= set(found)
     assert row_of(found["data_drift:hour"])["firing"] == "yes"
+    assert as_read(found["data_drift:hour"])["end"].endswith("T00:00:00Z")
     told = behind(workspace, found["data_drift:hour"])
     assert told
     assert all(row["hour"] > 1.4 for row in told)

@@ -14,6 +14,7 @@ from tests.pushes import START, TRIGGERS, Running, git, more_rows, push, pushed_
 
 from everloop import store as tables
 from everloop.checks import Verdict
+from everloop.errors import EverloopError
 from everloop.loop.acting import make_ready
 from everloop.loop.commands import post
 from everloop.loop.controller import Developed
@@ -232,6 +233,43 @@ def test_a_trial_says_what_would_happen_and_stores_nothing(place: Path, running:
     assert (running.rows(tables.decision), running.rows(tables.event), running.rows(tables.state)) == before
     post(workspace.store, event)
     assert trial(workspace, event, START)["would"] == "nothing"
+
+
+GOOGLE = {"type": "google.cloud.storage.object.v1.finalized", "data": {"bucket": "rides", "name": "jan.csv"}}
+AWS = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "rides"}, "object": {"key": "jan.csv"}}}
+ALERTED = {"status": "firing", "startsAt": "2026-01-02T03:04:05Z", "labels": {"alertname": "slow"}, "fingerprint": "c"}
+PUSHED = {"ref": "refs/heads/main", "before": "a" * 40, "after": "b" * 40, "commits": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "subject"),
+    [
+        (GOOGLE, "gs://rides"),
+        (GOOGLE | {"specversion": "1.0", "id": "7", "source": "//storage"}, "gs://rides"),
+        ({"Records": [AWS]}, "s3://rides"),
+        ({"alerts": [ALERTED]}, "slow"),
+        (PUSHED | {"repository": {"full_name": "a/b"}}, "refs/heads/main"),
+        (PUSHED | {"object_kind": "push", "project": {"path_with_namespace": "a/b"}}, "refs/heads/main"),
+    ],
+)
+def test_a_trial_takes_what_a_webhook_takes(body: dict[str, Any], subject: str) -> None:
+    assert event_of(msgspec.json.encode(body), START).subject == subject
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"{bad", "the file holds no event: JSON is malformed"),
+        (b"[1]", "the file holds no event: Expected `object`, got `array`"),
+        (b"{}", "'type' must be a text, not None"),
+        (b'{"type": "weird"}', "no trigger takes 'weird': there are everloop.push"),
+        (b'{"alerts": []}', "the file holds no events that a trigger takes"),
+        (msgspec.json.encode({"alerts": [ALERTED, ALERTED]}), "the file holds 2 events that a trigger takes"),
+    ],
+)
+def test_what_is_no_event_is_told_in_a_sentence(text: bytes, words: str) -> None:
+    with pytest.raises(EverloopError, match=words):
+        event_of(text, START)
 
 
 def test_what_is_no_commit_is_never_asked_of_git(running: Running) -> None:

@@ -48,7 +48,7 @@ def report(
 ) -> None:
     """Say what a rollout showed: effect with its interval, slices, exposure, errors, latency, and its verdict."""
     from everloop.cli.output import show_json, show_record, show_table
-    from everloop.loop.rollout_report import page as page_of
+    from everloop.loop.rollout_page import page as page_of
     from everloop.loop.rollout_report import report
     from everloop.loop.workspace import opened
 

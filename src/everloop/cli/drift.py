@@ -20,7 +20,7 @@ def drift(
     """Show the newest signals of the monitor, or one with its histograms and the predictions behind it."""
     from everloop.cli.output import show_json, show_record, show_table
     from everloop.errors import UsageError
-    from everloop.loop.drift import behind, latest, one, row_of
+    from everloop.loop.drift import as_read, behind, latest, one, row_of
     from everloop.loop.workspace import opened
 
     if records and signal is None:
@@ -38,7 +38,7 @@ def drift(
         show_table(f"Predictions behind {found[0]['name']}", told)
     elif signal:
         print(f"signal {found[0]['id']}")
-        show_record({name: value for name, value in found[0].items() if name != "id"})
+        show_record(as_read(found[0]))
     elif found:
         show_table("Signals", [row_of(signal) for signal in found])
     else:

@@ -35,7 +35,7 @@ def list_(project: Folder = Path("."), json: Json = False) -> None:
 
 @triggers.command("test")
 def try_(
-    event: Annotated[Path, typer.Argument(help="A JSON file that holds one event, as CloudEvents has it.")],
+    event: Annotated[Path, typer.Argument(help="A JSON file: a CloudEvent, or the body of a webhook.")],
     project: Folder = Path("."),
     json: Json = False,
 ) -> None:

@@ -16,7 +16,7 @@ from everloop.journal import Reader, Record
 from everloop.loop.workspace import Workspace
 from everloop.types import Prediction, show_time
 
-__all__ = ["behind", "latest", "one", "row_of", "signal_of"]
+__all__ = ["as_read", "behind", "latest", "one", "row_of", "signal_of"]
 
 SHOWN, NEWEST = 20, 5000
 _GUARDS = {"outliers": "outlier", "adversarial": "adversarial", "out_of_range": "schema"}
@@ -70,6 +70,12 @@ def row_of(signal: dict[str, Any]) -> dict[str, Any]:
         if isinstance(signal["end"], float)
         else signal["end"],
     }
+
+
+def as_read(signal: dict[str, Any]) -> dict[str, Any]:
+    """Return a signal as a person reads it: without its id, times as dates."""
+    times = {name: show_time(signal[name]) for name in ("time", "start", "end") if isinstance(signal[name], float)}
+    return {name: times.get(name, value) for name, value in signal.items() if name != "id"}
 
 
 def behind(workspace: Workspace, signal: dict[str, Any]) -> list[dict[str, Any]]:

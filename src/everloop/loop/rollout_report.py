@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import io
 from typing import Any
 
 import msgspec
@@ -22,9 +20,7 @@ from everloop.rollouts import RolloutRules, RolloutState, compare, gains, judged
 from everloop.statistics import MeanTest, mean_test
 from everloop.types import show_time
 
-__all__ = ["page", "report"]
-
-INK, EFFECT = "#1c2430", "#0f766e"
+__all__ = ["report"]
 
 
 def report(workspace: Workspace, id: str | None = None) -> dict[str, Any]:
@@ -59,23 +55,6 @@ def report(workspace: Workspace, id: str | None = None) -> dict[str, Any]:
         "slices": _slices(rollout, rules),
         "over_time": _over_time(rollout, rules),
     }
-
-
-def page(told: dict[str, Any]) -> str:
-    """Return a report as one HTML page without outside reference."""
-    body = "".join(
-        f"<h2>{html.escape(name.replace('_', ' '))}</h2>{_shown(value)}"
-        for name, value in told.items()
-        if name != "over_time"
-    )
-    title = html.escape(f"Rollout {told['rollout']}: {told['candidate']} against {told['champion']}")
-    style = (
-        "body{font:15px/1.5 sans-serif;color:#1c2430;max-width:60rem;margin:2rem auto}td{padding:.1rem 1rem .1rem 0}"
-    )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
-        f"<h1>{title}</h1><figure>{_picture(told['over_time'])}</figure>{body}</html>"
-    )
 
 
 def _effect(known: dict[str, Any], test: MeanTest) -> dict[str, Any]:
@@ -146,36 +125,3 @@ def _over_time(rollout: RolloutState, rules: RolloutRules) -> list[dict[str, Any
 
 def _finite(test: MeanTest) -> list[float] | None:
     return list(test.interval) if test.blocks > 1 and np.isfinite(test.interval).all() else None
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        cells = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{_shown(v)}</td></tr>" for k, v in value.items())
-        return f"<table>{cells}</table>"
-    if isinstance(value, list):
-        return (
-            "".join(_shown(one) for one in value)
-            if value and isinstance(value[0], dict)
-            else html.escape(" to ".join(f"{one:.4g}" for one in value) or "-")
-        )
-    return html.escape("-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value))
-
-
-def _picture(over_time: list[dict[str, Any]]) -> str:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    axes = figure.subplots()
-    blocks = [one["blocks"] for one in over_time]
-    axes.plot(blocks, [one["lower_by"] for one in over_time], color=EFFECT, label="lower loss of the candidate")
-    bounded = [one for one in over_time if one["interval"]]
-    low, high = ([one["interval"][end] for one in bounded] for end in (0, 1))
-    axes.fill_between(
-        [one["blocks"] for one in bounded], low, high, color=EFFECT, alpha=0.2, label="interval at any time"
-    )
-    axes.axhline(0.0, color=INK, lw=0.8)
-    axes.set_xlabel("blocks")
-    axes.legend(frameon=False)
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()[out.getvalue().index("<svg") :]

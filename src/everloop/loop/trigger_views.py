@@ -11,15 +11,18 @@ import sqlalchemy as sa
 from everloop import store
 from everloop.errors import UsageError
 from everloop.loop.controller import ControllerState
+from everloop.loop.notices import alertmanager, cloud_events, github, gitlab, s3
 from everloop.loop.records import load_state
 from everloop.loop.triggering import Triggering
 from everloop.loop.workspace import Workspace
 from everloop.settings import seconds
 from everloop.triggers import SENSED, Book, TriggerState, names_in
-from everloop.types import Event, as_json, parse_time, show_time
+from everloop.types import Event, as_json, show_time
 
 __all__ = ["event_of", "listing", "trial"]
 
+_HEADERS = {"content-type": "application/cloudevents+json", "x-github-event": "push", "x-gitlab-event": "Push Hook"}
+_BODIES = {"Records": s3, "alerts": alertmanager, "object_kind": gitlab, "ref": github}
 DRIFT = {"realised_loss", "challenger_gain", "window_growth"}
 
 
@@ -52,19 +55,29 @@ def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:
 
 
 def event_of(text: bytes, now: float) -> Event:
-    """Return the event that a JSON text holds, in the form of CloudEvents; raises UsageError for what is none."""
+    """Return the event that a JSON text holds: a CloudEvent, or a webhook's body as GitHub, GitLab, S3 or Alertmanager
+    send it.
+
+    A CloudEvent needs no `specversion`, `source` and `id` here. Raises UsageError or RequestError for what is none.
+    """
     try:
-        told: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
-        time = parse_time(told.get("time") or now)
-        known: dict[str, Any] = {n: told[n] for n in ("type", "source", "subject", "data") if n in told}
-        event = msgspec.convert({"source": "test", **known, "id": str(told.get("id") or "test"), "time": time}, Event)
-    except (msgspec.MsgspecError, ValueError) as error:
+        told = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"the event is none: {error}; write type, source, subject, time and data as CloudEvents do"
+            f"the file holds no event: {error}; write type, source, subject, time and data as CloudEvents do"
         ) from None
-    if event.type not in SENSED:
-        raise UsageError(f"no trigger takes {event.type!r}: there are {', '.join(SENSED)}")
-    return event
+    if read := next((read for mark, read in _BODIES.items() if mark in told), None):
+        return _only(read(text, _HEADERS.get, now))
+    event = {"specversion": "1.0", "source": "test", "id": "test"} | told
+    return _only(cloud_events(msgspec.json.encode(event), _HEADERS.get, now))
+
+
+def _only(events: list[Event]) -> Event:
+    if len(events) != 1:
+        raise UsageError(f"the file holds {len(events) or 'no'} events that a trigger takes: one is tried at a time")
+    if events[0].type not in SENSED:
+        raise UsageError(f"no trigger takes {events[0].type!r}: there are {', '.join(SENSED)}")
+    return events[0]
 
 
 def trial(workspace: Workspace, event: Event, now: float) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def write_plot(path: Path, signals: Sequence[Mapping[str, Any]]) -> None:
     picture = base64.b64encode(image).decode()
     path.write_text(
         '<!doctype html><meta charset="utf-8"><title>Drift</title>'
-        "<style>body{font-family:sans-serif;color:#1c2430;margin:2em}td,th{padding:2px 12px;text-align:left}</style>"
+        "<style>body{font-family:sans-serif;color:#1c2430;margin:2em}img{max-width:100%}"
+        "td,th{padding:2px 12px;text-align:left}</style>"
         f'<h1>Drift</h1><img alt="histograms" src="data:image/png;base64,{picture}"><table>{head}{rows}</table>',
         encoding="utf-8",
     )

@@ -249,5 +249,5 @@ def _text(value: Json) -> str:
 
 
 def _key(name: str) -> str:
-    """Return a name of which every character is one that MLflow takes."""
-    return re.sub(r"[^\w\-. /]", "_", name)
+    """Return a name of which every character is one that MLflow and TensorBoard take."""
+    return re.sub(r"[^\w\-./]", "_", name)
