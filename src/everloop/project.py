@@ -144,11 +144,16 @@ class Project:
         """Return rows with the running server's answers and `prediction_id`s beside them.
 
         Rows are processed as `[data.process]` says; those without the model's columns go through the project's features
-        function then.
+        function then. Names of images and videos are those of files below the folder `data`.
         """
         with self._client(url) as client:
             rows = by_row(rows, self.settings.data.process, os.environ)
-            return predict_rows(client, rows, lambda raw: prepare(self.settings.training.features, self.folder, raw))
+            return predict_rows(
+                client,
+                rows,
+                lambda raw: prepare(self.settings.training.features, self.folder, raw),
+                folder=self.folder / "data",
+            )
 
     def feedback(self, rows: pd.DataFrame, value: str | None = None, url: str | None = None, token: str = "") -> int:
         """Send the true values (column `value`, by default the target) of predictions; returns how many were taken."""

@@ -18,6 +18,7 @@ __all__ = [
     "Json",
     "Plan",
     "Prediction",
+    "Prepare",
     "Signal",
     "Task",
     "Variant",
@@ -29,12 +30,24 @@ __all__ = [
 
 Json = Any
 Task = Literal["regression", "classification"]
-Dtype = Literal["float64", "int64", "bool", "string"]
+Dtype = Literal["float64", "int64", "bool", "string", "uint8"]
 Kind = Literal["numeric", "categorical", "text", "image", "video"]
 
 
+class Prepare(msgspec.Struct, frozen=True):
+    """What is done to a column's values before the graph takes them (`everloop.inference.media`), and which version."""
+
+    name: Literal["image", "video"]
+    version: int
+    options: dict[str, Json] = {}
+
+
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One named input or output of a model: dtype, kind, the shape of one row of it, what training saw."""
+    """One named input or output of a model: dtype, kind, the shape of one row of it, what training saw.
+
+    A column with a pre-step (`prepare`) holds one text a row in tables, requests and the journal: a file in base64. Its
+    dtype and shape are those of the array that the graph takes.
+    """
 
     name: str
     dtype: Dtype
@@ -43,6 +56,7 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     categories: tuple[str | int | float | bool, ...] | None = None
     minimum: float | None = None
     maximum: float | None = None
+    prepare: Prepare | None = None
 
 
 class Variant(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -36,7 +36,12 @@ def predict(
         bar.part("predicting")
         rows = by_row(read_rows(file), settings.data.process, os.environ)
         answered = predict_rows(
-            client, rows, lambda raw: prepare(settings.training.features, project, raw), bar.progress, str(file)
+            client,
+            rows,
+            lambda raw: prepare(settings.training.features, project, raw),
+            bar.progress,
+            str(file),
+            file.parent,
         )
     if out is not None:
         answered.to_csv(out, index=False)

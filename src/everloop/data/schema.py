@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from functools import partial
 from numbers import Number
@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from everloop.errors import DataError, close_match
+from everloop.errors import DataError, RequestError, close_match
+from everloop.inference.media import arrays_of
 from everloop.types import Column, Task
 
 __all__ = ["ORDER", "Schema", "conform", "event_times", "infer", "label", "misfits", "timed"]
@@ -46,13 +47,20 @@ class Schema(msgspec.Struct, frozen=True):
         return [c.name for c in self.inputs]
 
 
-def infer(frame: pd.DataFrame, *, target: str, time: str, task: Task | None = None) -> Schema:
+def infer(
+    frame: pd.DataFrame,
+    *,
+    target: str,
+    time: str,
+    task: Task | None = None,
+    media: Mapping[str, Column] = {},
+) -> Schema:
     """Return the schema that a table shows; raises `DataError` naming what cannot be used.
 
     Numbers become float64, and so do booleans of which some are missing; other booleans stay bool. Text
     becomes a categorical string where it repeats (at most 100 values, in less than a fifth of the rows),
     else text; a missing text is the empty one. Without `task`, a target of text, booleans or at most 20
-    whole numbers is a class.
+    whole numbers is a class. `media` are columns of images and videos, which nobody could tell from texts.
     """
     known = [str(c) for c in frame.columns]
     for name, role in ((target, "target"), (time, "time")):
@@ -60,7 +68,13 @@ def infer(frame: pd.DataFrame, *, target: str, time: str, task: Task | None = No
             raise DataError(f"[data] {role} = {name!r}: no such column{close_match(name, known)}")
     if twice := [name for name in known if known.count(name) > 1]:
         raise DataError(f"column {twice[0]!r} comes twice: the features function must give each its own name")
-    inputs = tuple(_column(frame[name], str(name)) for name in frame.columns if name not in (target, time))
+    if lacking := [name for name in media if name not in frame.columns]:
+        raise DataError(f"[data.columns.{lacking[0]}] there is no such column{close_match(lacking[0], known)}")
+    inputs = tuple(
+        media[name] if name in media else _column(frame[name], str(name))
+        for name in frame.columns
+        if name not in (target, time)
+    )
     if taken := _OUTPUTS.intersection(c.name for c in inputs):
         raise DataError(f"column {min(taken)!r} has the name of an answer: rename it in the features function")
     if not inputs:
@@ -175,7 +189,10 @@ def _kind(values: pd.Series[Any], name: str) -> Kind:
     if any(issubclass(t, _TIMES) for t in types):
         raise DataError(f"column {name!r} is a time: only [data] time may be one; derive numbers from it")
     if wrong := [t.__name__ for t in types if issubclass(t, list | dict | set | tuple | np.ndarray | bytes | complex)]:
-        raise DataError(f"column {name!r} holds a {wrong[0]}: turn it into numbers or text in the features function")
+        told = "turn it into numbers or text in the features function"
+        if wrong[0] in ("bytes", "ndarray"):
+            told += f", or declare images or videos as [data.columns.{name}]"
+        raise DataError(f"column {name!r} holds a {wrong[0]}: {told}")
     if all(issubclass(t, bool | np.bool_) for t in types):
         return "bool"
     return "number" if all(issubclass(t, Number | np.bool_) for t in types) else "text"
@@ -215,6 +232,8 @@ def _classes(answers: pd.Series[Any], name: str, kind: Kind) -> tuple[str | int 
 
 
 def _coerce(values: pd.Series[Any], column: Column) -> pd.Series[Any]:
+    if column.prepare is not None:
+        return _media(values, column)
     if column.dtype == "string":
         if isinstance(values.dtype, pd.StringDtype):  # all are texts: nothing has to be asked of each
             return values.astype(object).where(values.notna(), "")
@@ -227,6 +246,21 @@ def _coerce(values: pd.Series[Any], column: Column) -> pd.Series[Any]:
         told = f"column {column.name!r} is not true or false in {_rows(wrong)}: {_example(values, wrong)}"
         raise DataError(told, _places(wrong))
     return numbers.astype(bool)
+
+
+def _media(values: pd.Series[Any], column: Column) -> pd.Series[Any]:
+    """Return images or videos as they are, once each of them was decoded."""
+    wrong, told = np.zeros(len(values), np.bool_), ""
+    for row, value in enumerate(values):
+        try:
+            arrays_of(column, [value])
+        except RequestError as error:
+            told = told or str(error).partition(", row 0: ")[2]
+            wrong[row] = True
+    if wrong.any():
+        mask = pd.Series(wrong, index=values.index)
+        raise DataError(f"column {column.name!r} holds no {column.kind} in {_rows(mask)}: {told}", _places(mask))
+    return values.astype(object)
 
 
 def _numbers(values: pd.Series[Any], name: str) -> pd.Series[Any]:

@@ -51,7 +51,8 @@ def check_same_inputs(frozen: Schema, served: Schema, version: str) -> None:
     """
 
     def shape(schema: Schema) -> list[tuple[str, str, str]]:
-        return [(c.name, c.dtype, c.kind) for c in (*schema.inputs, schema.target)] + [(schema.time, schema.task, "")]
+        columns = (*schema.inputs, schema.target)
+        return [(c.name, f"{c.dtype} {c.shape}", c.kind) for c in columns] + [(schema.time, schema.task, "")]
 
     old, new = shape(served), shape(frozen)
     odd = sorted({name for name, *_ in set(old) ^ set(new)}) or (["their order"] if old != new else [])

@@ -1,7 +1,8 @@
 """Run a bundle: the same code in the server, on a device, in evaluation and in shadow scoring."""
 
+from everloop.inference.media import arrays_of
 from everloop.inference.model import Model
 from everloop.inference.runtimes import Runtime
 from everloop.inference.tensors import ColumnReader, columns_from_lists, unknown_categories
 
-__all__ = ["ColumnReader", "Model", "Runtime", "columns_from_lists", "unknown_categories"]
+__all__ = ["ColumnReader", "Model", "Runtime", "arrays_of", "columns_from_lists", "unknown_categories"]

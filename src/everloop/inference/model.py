@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from everloop.bundles import Bundle, Manifest, PublicKey, load
 from everloop.errors import BundleError, RequestError
 from everloop.inference.guards import Guards
+from everloop.inference.media import check_able
 from everloop.inference.runtimes import Runtime
 from everloop.inference.runtimes.native import FILE as NATIVE
 from everloop.inference.runtimes.native import NativeRuntime
@@ -48,6 +49,7 @@ class Model:
         that is no graph may hold; without it such a model is refused.
         """
         bundle = load(folder, keys)
+        check_able(bundle.manifest.inputs)
         guards = Guards.load(bundle)
         runtime: OnnxRuntime | NativeRuntime
         if NATIVE in bundle.files:
@@ -109,8 +111,10 @@ class Model:
         return {name: array.tolist() for name, array in found.items()}
 
 
-_ZERO: dict[str, Any] = {"float64": 0.0, "int64": 0, "bool": False, "string": ""}
-_DTYPE: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
+_ZERO: dict[str, Any] = {"float64": 0.0, "int64": 0, "bool": False, "string": "", "uint8": 0}
+_DTYPE: dict[str, Any] = {
+    "float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object, "uint8": np.uint8
+}  # fmt: skip
 
 
 def _native(bundle: Bundle, allowed: Sequence[str] | None) -> NativeRuntime:

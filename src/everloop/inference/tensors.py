@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import RequestError, close_match
+from everloop.inference.media import arrays_of
 from everloop.types import Column
 
 __all__ = ["ColumnReader", "columns_from_lists", "unknown_categories"]
@@ -64,7 +65,10 @@ def columns_from_lists(columns: Sequence[Column], values: Mapping[str, list[Any]
             rows = len(given)
         elif len(given) != rows:
             raise RequestError(f"column {column.name!r} has {len(given)} values, the others have {rows}")
-        arrays[column.name] = _CONVERT[column.dtype](column.name, given)
+        if column.prepare is not None:
+            arrays[column.name] = arrays_of(column, given)
+        else:
+            arrays[column.name] = _CONVERT[column.dtype](column.name, given)
     return arrays
 
 

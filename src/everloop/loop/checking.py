@@ -13,6 +13,7 @@ from everloop import registry
 from everloop.data import Schema, infer, process, timed
 from everloop.data.comparing import Shift, compare
 from everloop.data.leakage import leaks
+from everloop.data.media import columns_of, with_files
 from everloop.data.sources import files
 from everloop.errors import DataError
 from everloop.journal import Position, Reader, end
@@ -30,16 +31,20 @@ CONSTANT = 20
 """Rows from which on a number to predict that never changes is a mistake."""
 
 
-def file_table(settings: Settings, folder: Path, path: Path) -> tuple[pd.DataFrame, str]:
-    """Return a file's rows as a training prepares them, and the name of their time column."""
+def file_table(settings: Settings, folder: Path, path: Path, base: Path | None = None) -> tuple[pd.DataFrame, str]:
+    """Return a file's rows as a training prepares them, and the name of their time column.
+
+    The files of images and videos that it names lie in `base`, by default beside it.
+    """
     raw = process(files.read(str(path.absolute()), path.parent), settings.data.process, settings.data.time, os.environ)
-    return timed(prepare(settings.training.features, folder, raw), settings.data.time)
+    rows = with_files(prepare(settings.training.features, folder, raw), settings.data.columns, base or path.parent)
+    return timed(rows, settings.data.time)
 
 
 def frozen_from(frames: Sequence[pd.DataFrame], time: str, data: Data) -> Schema:
     """Return the schema that rows show; raises `DataError` where there is nothing to learn from them."""
     rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    schema = infer(rows, target=data.target, time=time, task=data.task)
+    schema = infer(rows, target=data.target, time=time, task=data.task, media=columns_of(data.columns))
     if len(rows) >= CONSTANT and rows[data.target].nunique() < 2:
         value = rows[data.target].iloc[0]
         raise DataError(f"column {data.target!r} (the target) is {value} in all rows: there is nothing to learn")
@@ -83,7 +88,7 @@ def skew(workspace: Workspace) -> list[Shift]:
         return []
     with workspace.store.read() as connection:
         version = registry.get(connection, workspace.name, now.version)["data_version"]
-    return compare(table_of(workspace, version), rows, now.schema.names)
+    return compare(table_of(workspace, version), rows, [c.name for c in now.schema.inputs if c.prepare is None])
 
 
 def served_inputs(journal: Path, schema: Schema) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pandas as pd
 from everloop import git
 from everloop.data import Schema, quarantine, schema_file
 from everloop.data.dvc import Repository, start
+from everloop.data.media import named_files
 from everloop.data.sources import files, objects
 from everloop.data.validation import Fault, Report, validate
 from everloop.errors import DataError, EverloopError, SystemError_, UsageError
@@ -74,12 +75,15 @@ def add_data(
     tell: Callable[[str], None] = lambda _part: None,
     run: str = "",
     now: float | None = None,
+    beside: str | None = None,
 ) -> Added:
     """Check files (paths or URLs) against the frozen schema, then version them; all of them, or none.
 
     The commit names the `run` that they are added for. The first files freeze the schema; `accept_schema` freezes it
     anew, unless other columns are served already. Raises `DataError` with the rows that do not fit, or that lie behind
     `now`; nothing is ingested then, and the file is in the quarantine with its reasons.
+
+    Images and videos that a table names come along; they lie beside it, or in the folder or URL `beside`.
     """
     named = data_folder(workspace.settings)
     if named is None:
@@ -94,7 +98,7 @@ def add_data(
         adding = _Adding(workspace, workspace.folder / named, staging, replace)
         for source in sources:
             tell(f"reading {source}")
-            adding.take(source)
+            adding.take(source, beside)
         adding.refuse_strays(Repository(workspace.folder, named))
         tell("checking")
         schema, rows, notes = _checked(workspace, adding, accept_schema, now)
@@ -138,10 +142,13 @@ class _Adding:
 
     def __init__(self, workspace: Workspace, folder: Path, staging: Path, replace: bool) -> None:
         self.folder, self.staged, self.sources = folder, dict[str, Path](), dict[str, str]()
+        self.named: dict[str, Path] = {}
+        """Images and videos that the tables name."""
         self._staging, self._replace = staging, replace
         self._pattern = PurePosixPath(workspace.settings.data.source).name
+        self._columns = workspace.settings.data.columns
 
-    def take(self, source: str) -> None:
+    def take(self, source: str, beside: str | None = None) -> None:
         """Bring one file into the staging folder; a file of the data folder is taken where it lies."""
         name = PurePosixPath(source.partition("?")[0] if "://" in source else Path(source).name).name
         if not fnmatch(name, self._pattern):
@@ -156,12 +163,27 @@ class _Adding:
             return
         partial = self._staging / name
         _fetch(source, partial)
+        if self._columns:
+            self._take_named(partial, source.rpartition("/")[0] or "." if beside is None else beside)
         if target.exists() and filecmp.cmp(partial, target, shallow=False):
             self.staged[name] = target
             return
         if target.exists() and not self._replace:
             raise UsageError(f"{target} is there already, with other content: rename the new file, or say --replace")
         self.staged[name] = partial
+
+    def _take_named(self, table: Path, place: str) -> None:
+        """Bring the images and videos that a table names along; one that is missing is told with its row later."""
+        for name in named_files(files.read(str(table), table.parent), self._columns):
+            source, copy, target = f"{place}/{name}", self._staging / name, self.folder / name
+            if name in self.named or ("://" not in place and not Path(source).is_file()):
+                continue
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            _fetch(source, copy)
+            if target.exists() and not filecmp.cmp(copy, target, shallow=False) and not self._replace:
+                raise UsageError(f"{target} is there already, with other content: rename the new one, or say --replace")
+            if not target.exists() or not filecmp.cmp(copy, target, shallow=False):
+                self.named[name] = copy
 
     def refuse_strays(self, known: Repository) -> None:
         """Raise `UsageError` for files that a training would read though no version holds them."""
@@ -175,7 +197,8 @@ class _Adding:
     def move(self) -> None:
         """Move all files to where trainings read them."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, path in self.staged.items():
+        for name, path in (self.staged | self.named).items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             path.replace(self.folder / name)
 
     def others(self) -> list[Path]:
@@ -251,7 +274,8 @@ def _version(
     frozen = schema_file.read(folder)
     changed = schema_file.diff(frozen, schema) if frozen != schema else ""
     before = {name: _bytes(folder / name) for name in (*GIT_FILES, *DVC_FILES, known.pointer_file)}
-    came = [adding.folder / name for name, path in adding.staged.items() if path != adding.folder / name]
+    everything = adding.staged | adding.named
+    came = [adding.folder / name for name, path in everything.items() if path != adding.folder / name]
     saved = {path: path.rename(path.with_name(f".{path.name}.before")) for path in came if path.exists()}
     try:
         if not known.there:
@@ -259,7 +283,7 @@ def _version(
         adding.move()
         if changed:
             (folder / schema_file.FILE).write_text(schema_file.render(schema), encoding="utf-8")
-        known.add(names)
+        known.add([*names, *sorted({name.partition("/")[0] for name in adding.named})])
         paths = [name for name, content in before.items() if _bytes(folder / name) != content]
         message = f"data: add {', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({rows:,} rows)"
         message += f"\n\n{RUN}: {run}" if run else ""

@@ -187,6 +187,7 @@ def _where(workspace: Workspace, settings: Settings, code: Code, decided: float)
         journal_end=end(workspace.journal),
         process=data.process,
         checks=data.checks,
+        columns=data.columns,
         quarantine=str(quarantine_of(workspace)),
     )
 

@@ -27,6 +27,7 @@ __all__ = ["Exported", "export"]
 
 CHUNK = 20_000
 _TYPES = {"float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_(), "string": pa.string()}
+"""By dtype; a file is text, whatever array it becomes."""
 _TIME = pa.timestamp("us", tz="UTC")
 
 _ROW = {"id": pa.string(), "row": pa.int64(), "time": _TIME}
@@ -119,6 +120,8 @@ def _columns(workspace: Workspace) -> Columns:
 
 
 def _type(column: Column) -> pa.DataType:
+    if column.prepare is not None:
+        return pa.string()
     type = _TYPES[column.dtype]
     for _ in column.shape:
         type = pa.list_(type)

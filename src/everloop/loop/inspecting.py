@@ -82,5 +82,5 @@ def inspection(
         raise DataError(f"[data.checks] leakage = 'refuse': {found[0].told}")
     skew = list[Shift]()
     if served.sum() >= ENOUGH and (~served).sum() >= ENOUGH:
-        skew = compare(rows[~served], rows[served], schema.names)
+        skew = compare(rows[~served], rows[served], [c.name for c in schema.inputs if c.prepare is None])
     return Inspection(found, skew, len(rows), int(served.sum()), left_out)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from everloop.bundles import trusted
 from everloop.evaluation import main_metric, score
-from everloop.inference import Model
+from everloop.inference import Model, arrays_of
 from everloop.inference.guards import score_of
 from everloop.journal import Record
 from everloop.loop.watch import Scorer
@@ -184,6 +184,8 @@ def _joined(parts: list[Any]) -> Any:
 
 def _column(place: int, column: Column, inputs: Sequence[Any]) -> Any:
     values = list(chain.from_iterable(map(attrgetter(f"c{place}"), inputs)))
+    if column.prepare is not None:
+        return arrays_of(column, values).astype(np.float64)
     return np.array(values, np.float64) if _numeric(column) else values
 
 
@@ -192,7 +194,7 @@ def _number(column: Column) -> bool:
 
 
 def _numeric(column: Column) -> bool:
-    return column.kind in ("numeric", "image") and column.dtype in ("float64", "int64")
+    return column.kind in ("numeric", "image", "video") and column.dtype in ("float64", "int64", "uint8")
 
 
 def _values(column: Column, array: NDArray[Any]) -> Any:

@@ -12,6 +12,7 @@ import pandas as pd
 from everloop.data import Schema, conform, infer, schema_file
 from everloop.data.comparing import Shift, compare
 from everloop.data.leakage import leaks
+from everloop.data.media import columns_of
 from everloop.data.profile import Profile, profile
 from everloop.data.profile_page import render
 from everloop.data.sources import files
@@ -56,12 +57,13 @@ def profile_data(
     table, name, time = _table(workspace, what)
     target = workspace.settings.data.target
     tell("profiling")
-    found = profile(table, name, target, time, progress)
+    media = [name for name in workspace.settings.data.columns if name in table.columns]
+    found = profile(table.drop(columns=media), name, target, time, progress)
     shifts = list[Shift]()
     if against is not None:
         tell("comparing")
         other, _, _ = _table(workspace, [against])
-        same = [str(c) for c in table.columns if c in other.columns and c != time]
+        same = [str(c) for c in table.columns if c in other.columns and c != time and c not in media]
         shifts = compare(other, table, same)
     return Profiled(found, Path(against).name if against else "", shifts, _notes(workspace, table, time))
 
@@ -101,7 +103,11 @@ def _notes(workspace: Workspace, table: pd.DataFrame, time: str) -> list[str]:
     settings = workspace.settings
     try:
         schema = schema_file.read(workspace.folder) or infer(
-            table, target=settings.data.target, time=time, task=settings.data.task
+            table,
+            target=settings.data.target,
+            time=time,
+            task=settings.data.task,
+            media=columns_of(settings.data.columns),
         )
         fitting = conform(table, schema)
     except DataError as error:

@@ -45,22 +45,23 @@ def release(workspace: Workspace, id: str, *, without_bad_rows: bool = False, no
     found, folder = quarantine.get(place, id)
     if not found.file:
         raise UsageError(f"{id} holds no file: correct {found.source} where it lies, and add it again")
+    came = found.source.rpartition("/")[0] or "."  # images and videos that the table names still lie there
     with tempfile.TemporaryDirectory(prefix="everloop-release-") as other:
         source = folder / found.file
         if without_bad_rows:
-            source = _without_bad_rows(workspace, source, Path(other), now)
-        added = add_data(workspace, [str(source)], replace=True, now=now)
+            source = _without_bad_rows(workspace, source, Path(other), now, came)
+        added = add_data(workspace, [str(source)], replace=True, now=now, beside=came)
     quarantine.drop(place, id)
     return added
 
 
-def _without_bad_rows(workspace: Workspace, path: Path, place: Path, now: float | None) -> Path:
+def _without_bad_rows(workspace: Workspace, path: Path, place: Path, now: float | None, came: str) -> Path:
     """Write the rows of a file that are not at fault."""
     schema = schema_file.read(workspace.folder)
     if schema is None:
         raise UsageError(f"there is no {schema_file.FILE} yet that tells which rows are at fault")
     forget_modules(workspace.folder)
-    frame, _ = file_table(workspace.settings, workspace.folder, path)
+    frame, _ = file_table(workspace.settings, workspace.folder, path, Path(came))
     report = validate(frame, schema, workspace.settings.data.checks, now=now)
     if whole := [fault.reason for fault in report.faults if not fault.rows]:
         raise UsageError(f"not some rows but the whole of {path.name} is at fault: {whole[0]}")

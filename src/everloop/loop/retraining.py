@@ -16,13 +16,15 @@ from everloop import bundles
 from everloop.bundles import Manifest, PublicKey, SigningKey
 from everloop.checks import Verdict
 from everloop.data import Schema, by_row, event_times, infer, process, timed
+from everloop.data.media import beside, columns_of, with_files
 from everloop.data.sources import files, journal
+from everloop.errors import UsageError
 from everloop.evaluation import GateEvidence, build_gate, losses, score
-from everloop.inference import Model
+from everloop.inference import Model, arrays_of
 from everloop.journal import Position
 from everloop.loop.inspecting import Inspection, answered, filed, inspection
 from everloop.pipelines import pipeline, project_folder, step
-from everloop.settings import Augment, Checks, Process
+from everloop.settings import Augment, Checks, Media, Process
 from everloop.statistics import LevelRules, block_means
 from everloop.training import (
     AUTO,
@@ -44,7 +46,9 @@ from everloop.training import (
 )
 from everloop.training.augment import Augmented
 from everloop.training.curves import Curves, Watched
+from everloop.training.flat import Flat
 from everloop.training.guards import Earlier, Policies, differentiable, make_guards
+from everloop.training.media import decoded
 from everloop.training.window import Trained
 from everloop.types import Column, Task, as_json
 
@@ -57,6 +61,8 @@ LEARNING = (
 )  # fmt: skip
 """What fitting and exporting import, whatever the estimator."""
 GRAPH = "model.onnx"
+MEDIA_ROWS = 500
+"""Out-of-time rows that a bundle keeps, where they hold images or videos."""
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -74,6 +80,8 @@ class Where(msgspec.Struct, frozen=True):
     journal_end: Position = Position()
     process: Process = Process()
     checks: Checks = Checks()
+    columns: dict[str, Media] = {}
+    """Which columns hold images and videos."""
     quarantine: str = ""
     """Where files that break a rule are told of; nowhere without it."""
 
@@ -153,8 +161,10 @@ def collect(where: Where, schema: Schema | None) -> Collected:
     """
     folder = Path(where.folder)
     raw = process(files.read(where.source, folder), where.process, where.time, os.environ)
-    prepared, time = timed(prepare(where.features, Path(where.code), raw), where.time)
-    schema = schema or infer(prepared, target=where.target, time=time, task=where.task)
+    plain = prepare(where.features, Path(where.code), raw)
+    prepared, time = timed(with_files(plain, where.columns, beside(where.source, folder)), where.time)
+    media = columns_of(where.columns)
+    schema = schema or infer(prepared, target=where.target, time=time, task=where.task, media=media)
     rows = filed(prepared, schema, where.checks, where.source, where.quarantine, where.until)
     served = journal.labelled(Path(where.journal), schema, where.until, where.journal_end)
     kept, left_out = answered(by_row(served, where.process, os.environ), schema, where.checks)
@@ -191,6 +201,7 @@ def ingest(where: Where, schema: Schema | None, checks: Checks, horizon: float) 
 @step(preload=LEARNING)
 def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
     """Choose what to train on by rolling-origin evaluation on the newest rows."""
+    rows = decoded(rows, schema.inputs)
     watched, times = Watched(problem_of(schema, ask, project_folder())), event_times(rows, schema.time)
     recipe = EVERYTHING if ask.first and ask.window == "auto" else fixed(ask.window)
     choice = choose(watched.problem, rows, times, AUTO if recipe is None else (recipe,))
@@ -213,9 +224,12 @@ def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> dict[
 
     The files are `model.onnx`, or those of a native model.
     """
+    rows = decoded(rows, schema.inputs)
     problem, times = problem_of(schema, ask, project_folder()), event_times(rows, schema.time)
     trained = fit_recipe(problem, rows, times, choice.recipe, float(times[-1]))
     spread = float(rows[schema.target.name].std()) if schema.task == "regression" else 1.0
+    if ask.runtime == "native" and any(c.prepare is not None for c in schema.inputs):
+        raise UsageError("[training] runtime = 'native' takes no images and videos: set runtime = 'onnx'")
     if ask.runtime == "native":
         files = native.save(trained, schema.inputs, ask.native or [])
         served = native.load(files, ask.native or []).answers(rows)
@@ -240,11 +254,13 @@ def guard(
 
     A native model has the schema guard alone: there is no graph that could give scores.
     """
+    rows = decoded(rows, schema.inputs)
     if GRAPH not in model:
         return make_guards(rows, schema.inputs, schema.task, b"", Policies(policies.schema, "off", "off"))
     problem, times, place = problem_of(schema, ask, project_folder()), event_times(rows, schema.time), answers["place"]
     earlier = None
-    if policies.adversarial != "off" and place[0] and differentiable(_plain(problem)):
+    media = any(c.prepare is not None for c in schema.inputs)  # no number of theirs is rounded
+    if policies.adversarial != "off" and place[0] and not media and differentiable(_plain(problem)):
         trained = fit_recipe(problem, rows, times, choice.recipe, float(times[place[0] - 1]))
         earlier = Earlier(_graph(trained, schema), tuple(place.tolist()))
     return make_guards(rows, schema.inputs, schema.task, model[GRAPH], policies, earlier, ask.seed)
@@ -291,7 +307,11 @@ def assemble(
     guards: dict[str, bytes],
 ) -> dict[str, bytes]:
     """Return the files of a bundle; who holds the key signs them."""
-    reference = _reference(rows.iloc[answers["place"]], schema, answers["answers"])
+    place, answered = answers["place"], answers["answers"]
+    if any(c.prepare is not None for c in schema.inputs):  # arrays of pixels are large: some rows stand for all
+        some = np.linspace(0, len(place) - 1, min(len(place), MEDIA_ROWS)).astype(int)
+        place, answered = place[some], answered[some]
+    reference = _reference(decoded(rows.iloc[place], schema.inputs), schema, answered)
     return {**model, "schema.json": msgspec.json.encode(schema), "reference.npz": reference, **guards}
 
 
@@ -341,7 +361,12 @@ def bundle_of(done: Outcome, schema: Schema, folder: Path, key: SigningKey, **or
 def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
     """Return a served model's answers to table rows: values, or probabilities of shape (rows, classes)."""
     dtypes: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
-    found = model.predict({c.name: rows[c.name].to_numpy(dtype=dtypes[c.dtype]) for c in schema.inputs})
+    found = model.predict(
+        {
+            c.name: arrays_of(c, rows[c.name]) if c.prepare else rows[c.name].to_numpy(dtype=dtypes[c.dtype])
+            for c in schema.inputs
+        }
+    )
     name = "prediction" if schema.task == "regression" else "probability"
     answers: NDArray[np.float64] = found[name].astype(np.float64)
     return answers
@@ -351,8 +376,11 @@ def problem_of(schema: Schema, ask: Ask, folder: Path) -> Problem:
     """Return what all fits of one training share; the project's code lies in `folder`."""
     task = schema.task
 
+    media = any(c.prepare is not None for c in schema.inputs)
+
     def plain() -> Any:
-        return build(ask.model, folder, ask.parameters, ask.seed, graph=ask.runtime == "onnx")
+        built = build(ask.model, folder, ask.parameters, ask.seed, graph=ask.runtime == "onnx" and not media)
+        return built if not media or hasattr(built, "to_onnx") else Flat(built)
 
     def loss(truth: NDArray[Any], answers: NDArray[np.float64]) -> NDArray[np.float64]:
         return losses(task, truth, answers)
@@ -416,7 +444,9 @@ def _outputs(schema: Schema) -> tuple[Column, ...]:
 def _reference(rows: pd.DataFrame, schema: Schema, answers: NDArray[np.float64]) -> bytes:
     """Return out-of-time rows with their answers: what drift is measured against (arrays only, no pickle)."""
     arrays: dict[str, NDArray[Any]] = {
-        f"input:{c.name}": rows[c.name].to_numpy().astype("U" if c.dtype == "string" else c.dtype)
+        f"input:{c.name}": arrays_of(c, rows[c.name])
+        if c.prepare
+        else rows[c.name].to_numpy().astype("U" if c.dtype == "string" else c.dtype)
         for c in schema.inputs
     }
     target = rows[schema.target.name].to_numpy()

@@ -8,14 +8,18 @@ from typing import Any
 
 import pandas as pd
 
+from everloop.data.media import value_of
 from everloop.data.sources import files
-from everloop.errors import DataError, close_match
+from everloop.errors import DataError, SystemError_, UsageError, close_match
 from everloop.loop.client import Client, infer_request
 from everloop.serving.protocol import FeedbackItem
 
 __all__ = ["label_rows", "predict_rows", "read_rows"]
 
-BATCH = 200
+BATCH, FEW = 200, 20
+"""Rows of one request, and of one with images or videos."""
+FILES = "UINT8"
+"""What the server says of columns of images and videos, which take files as well."""
 Progress = Callable[[int, int], None]
 
 
@@ -30,11 +34,13 @@ def predict_rows(
     prepare: Callable[[pd.DataFrame], pd.DataFrame],
     progress: Progress = lambda _done, _total: None,
     source: str = "the rows",
+    folder: Path | None = None,
 ) -> pd.DataFrame:
     """Return rows with `prediction_id`, `row`, `version` and the model's outputs beside them.
 
     Rows that lack a column of the model are asked as `prepare` returns them, which must keep their index. Raises
-    `DataError` for a missing column; the columns that the model does not take stay as they are.
+    `DataError` for a missing column; the columns that the model does not take stay as they are. Images and videos are
+    bytes, arrays, base64, URLs, or names of files below `folder`.
     """
     inputs = {column.name: column.datatype for column in client.metadata().inputs}
     given = given.reset_index(drop=True)
@@ -46,10 +52,15 @@ def predict_rows(
     taken = {"prediction_id", "row", "version"} & set(given.columns)
     if taken:
         raise DataError(f"{source}: column {min(taken)!r} has the name of an answer: drop it, or rename it")
-    for start in range(0, len(table), BATCH):
-        rows = table.iloc[start : start + BATCH]
-        columns = {name: _values(rows[name], datatype) for name, datatype in inputs.items()}
-        response = client.infer(infer_request(columns, inputs))
+    batch = FEW if FILES in inputs.values() else BATCH
+    for start in range(0, len(table), batch):
+        rows = table.iloc[start : start + batch]
+        columns = {
+            name: _files(rows[name], source, folder) if datatype == FILES else _values(rows[name], datatype)
+            for name, datatype in inputs.items()
+        }
+        sent = {name: "BYTES" if datatype == FILES else datatype for name, datatype in inputs.items()}
+        response = client.infer(infer_request(columns, sent))
         found = {output.name: _by_row(output.data, len(rows)) for output in response.outputs}
         for row in range(len(rows)):
             named = {
@@ -91,6 +102,17 @@ def _values(values: pd.Series[Any], datatype: str) -> list[Any]:
     missing = "" if datatype == "BYTES" else None
     convert = {"BYTES": str, "BOOL": bool, "INT64": int}.get(datatype, _plain)
     return [missing if pd.isna(v) else convert(v) for v in values]
+
+
+def _files(values: pd.Series[Any], source: str, folder: Path | None) -> list[str]:
+    found = []
+    for row, value in values.items():
+        try:
+            found.append(value_of(value, folder) or "")
+        except (OSError, UsageError, SystemError_) as error:
+            told = f"{error.strerror} ({value})" if isinstance(error, OSError) else str(error)
+            raise DataError(f"{source}: column {values.name!r}, row {row}: {told}") from error
+    return found
 
 
 def _plain(value: Any) -> Any:

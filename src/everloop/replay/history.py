@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from everloop.data import Schema, conform, event_times, infer, process, timed
+from everloop.data.media import beside, columns_of, with_files
 from everloop.data.sources import files
 from everloop.errors import DataError
 from everloop.settings import Settings
@@ -51,8 +52,11 @@ def load_history(folder: Path, settings: Settings, source: str | None = None, ro
     raw = files.read(source or settings.data.source, folder)[:rows]
     forget_modules(folder)
     processed = process(raw, settings.data.process, settings.data.time, os.environ)
-    prepared, time = timed(prepare(settings.training.features, folder, processed), settings.data.time)
-    schema = infer(prepared, target=settings.data.target, time=time, task=settings.data.task)
+    plain = prepare(settings.training.features, folder, processed)
+    filled = with_files(plain, settings.data.columns, beside(source or settings.data.source, folder))
+    prepared, time = timed(filled, settings.data.time)
+    media = columns_of(settings.data.columns)
+    schema = infer(prepared, target=settings.data.target, time=time, task=settings.data.task, media=media)
     table = conform(prepared, schema)
     if not table.index.isin(raw.index).all():
         raise DataError(

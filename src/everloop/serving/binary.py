@@ -1,6 +1,6 @@
 """The protocol's binary tensor extension: a JSON header, then the bytes of tensors one after the other.
 
-Numbers are little-endian in row-major order; a text is its length in four bytes, then UTF-8.
+Numbers are little-endian in row-major order; a text is its length in four bytes, then UTF-8; so is a file, its bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from everloop.errors import RequestError
 from everloop.serving.protocol import InferRequest, InferResponse, OutputTensor, Tensor, decode_infer, encode
 
-__all__ = ["LENGTH_HEADER", "bytes_of", "decode_body", "encode_body", "values_of", "wanted_binary"]
+__all__ = ["LENGTH_HEADER", "bytes_of", "decode_body", "encode_body", "text_or_bytes", "values_of", "wanted_binary"]
 
 LENGTH_HEADER = "inference-header-content-length"
 """The header that says how long the JSON is; a body without it is JSON alone."""
@@ -80,7 +80,10 @@ def encode_body(response: InferResponse, binary: Collection[str]) -> tuple[bytes
 
 
 def values_of(tensor: Tensor, data: bytes) -> list[Any]:
-    """Return the values that a tensor's bytes hold; raises `RequestError` naming the tensor."""
+    """Return the values that a tensor's bytes hold; raises `RequestError` naming the tensor.
+
+    Of a BYTES tensor these are texts, and bytes where it is none: only who knows the column can tell which it must be.
+    """
     if tensor.datatype == "BYTES":
         return _texts(tensor, data)
     dtype = _DTYPES.get(tensor.datatype)
@@ -114,11 +117,16 @@ def _texts(tensor: Tensor, data: bytes) -> list[Any]:
         place += 4 + size
         if place > len(data):
             raise RequestError(f"tensor {tensor.name!r}, value {len(found)}: its {size} bytes do not follow")
-        try:
-            found.append(data[place - size : place].decode())
-        except UnicodeDecodeError as error:
-            raise RequestError(f"tensor {tensor.name!r}, value {len(found)} is not UTF-8") from error
+        found.append(text_or_bytes(data[place - size : place]))
     return found
+
+
+def text_or_bytes(value: bytes) -> str | bytes:
+    """Return a text where the bytes are UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def bytes_of(output: OutputTensor) -> bytes:

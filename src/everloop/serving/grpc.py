@@ -12,7 +12,7 @@ import grpc.aio
 
 from everloop.errors import BusyError, EverloopError, RequestError
 from everloop.serving.authorization import Authorization
-from everloop.serving.binary import bytes_of, values_of
+from everloop.serving.binary import bytes_of, text_or_bytes, values_of
 from everloop.serving.messages import message
 from everloop.serving.metrics import Metrics
 from everloop.serving.plane import Context, Plane
@@ -45,6 +45,8 @@ _CONTENTS: Final = {
     "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
 }  # fmt: skip
 
+BINARY: Final[dict[str, Any]] = {"binary_data_size": 0}
+"""Says of a tensor that its texts came as bytes."""
 _Response = message("ModelInferResponse")
 _ModelMetadata = message("ModelMetadataResponse")
 Call = Callable[[Any, Any], Awaitable[Any]]
@@ -166,7 +168,7 @@ def _request(given: Any) -> InferRequest:
         raise RequestError(f"raw_input_contents holds {len(raw)} tensors, inputs names {len(given.inputs)}")
     tensors = []
     for place, tensor in enumerate(given.inputs):
-        read = Tensor(tensor.name, list(tensor.shape), tensor.datatype)
+        read = Tensor(tensor.name, list(tensor.shape), tensor.datatype, parameters=BINARY)
         read.data = values_of(read, raw[place]) if raw else _contents(read, tensor.contents)
         tensors.append(read)
     outputs = [RequestedOutput(output.name) for output in given.outputs]
@@ -179,17 +181,10 @@ def _contents(tensor: Tensor, contents: Any) -> list[Any]:
         raise RequestError(f"tensor {tensor.name!r} of datatype {tensor.datatype!r} travels in raw_input_contents only")
     values = list(getattr(contents, field))
     if tensor.datatype == "BYTES":
-        return [_text(tensor, place, value) for place, value in enumerate(values)]
+        return [text_or_bytes(value) for value in values]
     if tensor.datatype.startswith("FP"):
         return [None if math.isnan(value) else value for value in values]
     return values
-
-
-def _text(tensor: Tensor, place: int, value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise RequestError(f"tensor {tensor.name!r}, value {place} is not UTF-8") from error
 
 
 def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class LoadedModel:
         self._batcher = Batcher(model.predict_scored, batching) if batching.rows > 1 and not model.native else None
         self._reader, self._columns = TensorReader(model.manifest.inputs), ColumnReader(model.manifest.inputs)
         self._datatypes = {c.name: DATATYPES[c.dtype] for c in model.manifest.outputs}
+        self._media = any(c.prepare is not None for c in model.manifest.inputs)
         self._categorical = any(c.categories is not None for c in model.manifest.inputs)
 
     @property
@@ -80,17 +81,20 @@ class LoadedModel:
     async def answer(self, tensors: Sequence[Tensor], seconds: float, level: Level | None = None) -> Answer:
         """Return the model's answer to the tensors of a request; raises `RequestError` naming what is wrong.
 
-        Many rows are computed in a thread, and waited for `seconds` long (`RequestError` of status 504). Guards that
-        reject raise `RefusedError`.
+        Many rows, images and videos are computed in a thread, and waited for `seconds` long (`RequestError` of status
+        504). Guards that reject raise `RefusedError`.
         """
         inputs = self._reader.read(tensors)
-        arrays = self._columns.feeds(inputs)
+        if self._media:
+            arrays = await _in_a_thread(self._columns.feeds, inputs, seconds)
+        else:
+            arrays = self._columns.feeds(inputs)
         unknown = unknown_categories(self.manifest.inputs, arrays) if self._categorical else {}
         guards = self._model.guards
         checked, flags = guards.check(arrays, unknown)
         rows, together = tensors[0].shape[0], 0
-        if rows >= _LARGE or self._model.native:
-            found = await self._in_a_thread(checked, seconds)
+        if rows >= _LARGE or self._model.native or (self._media and self._batcher is None):
+            found = await _in_a_thread(self._model.predict_scored, checked, seconds)
         elif self._batcher is None:
             found = self._model.predict_scored(checked)
         else:
@@ -102,12 +106,6 @@ class LoadedModel:
         answer = Answer(inputs, self._model.correct(found, level), unknown, flags, together)
         answer.raw = {name: array.tolist() for name, array in found.items()}
         return answer
-
-    async def _in_a_thread(self, arrays: dict[str, NDArray[Any]], seconds: float) -> dict[str, NDArray[Any]]:
-        try:
-            return await asyncio.wait_for(asyncio.to_thread(self._model.predict_scored, arrays), seconds)
-        except TimeoutError:
-            raise too_late(seconds) from None
 
     def level_of(self, given: Sequence[float]) -> Level | None:
         """Return a plan's level as this model takes it; raises `BundleError` where it does not fit."""
@@ -137,6 +135,15 @@ class LoadedModel:
         for _ in shape[1:]:
             values = list(chain.from_iterable(values))
         return OutputTensor(name, self._datatypes[name], shape, values)
+
+
+async def _in_a_thread(
+    work: Callable[[Any], dict[str, NDArray[Any]]], given: Any, seconds: float
+) -> dict[str, NDArray[Any]]:
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(work, given), seconds)
+    except TimeoutError:
+        raise too_late(seconds) from None
 
 
 class ModelLoader:

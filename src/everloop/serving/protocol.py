@@ -34,7 +34,9 @@ __all__ = [
     "tensor_metadata",
 ]
 
-DATATYPES: Final[dict[Dtype, str]] = {"float64": "FP64", "int64": "INT64", "bool": "BOOL", "string": "BYTES"}
+DATATYPES: Final[dict[Dtype, str]] = {
+    "float64": "FP64", "int64": "INT64", "bool": "BOOL", "string": "BYTES", "uint8": "UINT8"
+}  # fmt: skip
 """The protocol's datatype of each of our dtypes, in answers and metadata."""
 
 M = TypeVar("M")

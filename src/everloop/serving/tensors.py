@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from everloop.errors import RequestError, close_match
+from everloop.inference.media import packed, text_of
 from everloop.serving.protocol import Tensor
 from everloop.types import Column, Dtype
 
@@ -26,6 +29,7 @@ _ACCEPTED: Final[dict[Dtype, frozenset[str]]] = {
     "int64": _NUMBERS,
     "bool": frozenset(("BOOL",)),
     "string": frozenset(("BYTES",)),
+    "uint8": frozenset(("BYTES", "FP32", "UINT8")),
 }
 
 
@@ -33,11 +37,13 @@ class TensorReader:
     """Reads the requests of one model: a tensor a column, or one matrix when every column is a number.
 
     A column's tensor has the shape [rows] or [rows, 1]. A matrix has the shape [rows, columns], any name, and the
-    columns in the manifest's order. A missing number is null.
+    columns in the manifest's order. A missing number is null. An image or a video is a file's bytes (BYTES: in JSON
+    their base64), or the decoded array.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._accepted = {c.name: _ACCEPTED[c.dtype] for c in columns}
+        self._media = {c.name: c for c in columns if c.prepare is not None}
         self._numeric = all(c.dtype in ("float64", "int64") and not c.shape for c in columns)
 
     def read(self, tensors: Sequence[Tensor]) -> dict[str, Values]:
@@ -54,6 +60,9 @@ class TensorReader:
                 raise _wrong_datatype(tensor, datatypes)
             if tensor.name in columns:
                 raise RequestError(f"tensor {tensor.name!r} comes twice")
+            if self._media and tensor.name in self._media:
+                columns[tensor.name] = _files(tensor, self._media[tensor.name])
+                continue
             data = tensor.data
             one = tensor.shape == [1] and len(data) == 1 and type(data[0]) is _EXACT.get(tensor.datatype)
             columns[tensor.name] = data if one else _column(tensor)
@@ -98,6 +107,37 @@ def _column(tensor: Tensor) -> Values:
     if not shape or shape[0] < 1 or (len(shape) != 1 and shape[1:] != [1]):
         raise RequestError(f"tensor {tensor.name!r} has shape {shape}: send [rows] or [rows, 1], with a row at least")
     return _VALUES[tensor.datatype](tensor, _flat(tensor))
+
+
+def _files(tensor: Tensor, column: Column) -> Values:
+    """Return the values of images or videos: one text a row, whatever they were sent as."""
+    if tensor.datatype != "BYTES":
+        return _decoded(tensor, column)
+    shape, binary = tensor.shape, "binary_data_size" in (tensor.parameters or {})
+    if not shape or shape[0] < 1 or (len(shape) != 1 and shape[1:] != [1]):
+        raise RequestError(f"tensor {tensor.name!r} has shape {shape}: send [rows] or [rows, 1] of files, one a row")
+    found: Values = []
+    for row, value in enumerate(_flat(tensor)):
+        if type(value) not in (bytes, str):
+            raise _wrong_value(tensor, row, value)
+        raw = value.encode() if binary and isinstance(value, str) else value
+        found.append(text_of(raw) if isinstance(raw, bytes) else raw)
+    return found
+
+
+def _decoded(tensor: Tensor, column: Column) -> Values:
+    wanted = list(column.shape)
+    if tensor.shape[1:] != wanted or tensor.shape[0] < 1:
+        told = f"send [rows, {', '.join(map(str, wanted))}], or the files themselves as BYTES"
+        raise RequestError(f"tensor {tensor.name!r} has shape {tensor.shape}: {told}")
+    flat = _flat(tensor)
+    try:
+        numbers = np.array(flat, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array([np.nan])
+    if not ((numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))).all():
+        raise RequestError(f"tensor {tensor.name!r} holds what is no whole number from 0 to 255, as pixels are")
+    return [packed(row) for row in numbers.astype(np.uint8).reshape(-1, *wanted)]
 
 
 def _flat(tensor: Tensor) -> Values:
@@ -157,6 +197,8 @@ def _booleans(tensor: Tensor, data: Values) -> Values:
 
 def _texts(tensor: Tensor, data: Values) -> Values:
     for row, value in enumerate(data):
+        if type(value) is bytes:
+            raise RequestError(f"tensor {tensor.name!r}, value {row} is not UTF-8")
         if type(value) is not str:
             raise _wrong_value(tensor, row, value)
     return data

@@ -1,6 +1,6 @@
 """`everloop.toml`, typed and read once: `load(folder)` returns `Settings` or one sentence with the line."""
 
-from everloop.settings.data import Augment, Checks, Process, Rule
+from everloop.settings.data import Augment, Checks, Media, Process, Rule
 from everloop.settings.reading import FILE, changed, load, located, parse
 from everloop.settings.section import Section
 from everloop.settings.sections import (
@@ -48,6 +48,7 @@ __all__ = [
     "Events",
     "Guards",
     "Logging",
+    "Media",
     "Monitoring",
     "NewLabels",
     "Objects",

@@ -117,6 +117,16 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
 
 
 def _check_rules(settings: Settings, text: str, path: str) -> None:
+    for name, media in settings.data.columns.items():
+        keys = ["data", "columns", name]
+        if not all(1 <= side <= 4096 for side in media.size) or not 1 <= media.frames <= 1000:
+            told = (
+                f"[{'.'.join(keys)}] size and frames: a picture has 1 to 4096 pixels a side, a video 1 to 1000 frames"
+            )
+            raise SettingsError(told, path, line_of(text, keys))
+        if name in (settings.data.target, settings.data.time):
+            told = f"[{'.'.join(keys)}] the target and the time are no {media.kind}s: declare an input"
+            raise SettingsError(told, path, line_of(text, keys))
     for column, rule in settings.data.checks.columns.items():
         keys = ["data", "checks", "columns", column]
         try:

@@ -8,7 +8,7 @@ import msgspec
 
 from everloop.settings.section import Section
 
-__all__ = ["Augment", "Checks", "Process", "Rule"]
+__all__ = ["Augment", "Checks", "Media", "Process", "Rule"]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -59,6 +59,18 @@ class Process(Section, frozen=True, kw_only=True):
     keep: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Other texts than these become `other`."""
     drop: tuple[str, ...] = ()
+
+
+class Media(Section, frozen=True, kw_only=True):
+    """`[data.columns.NAME]`: a column of images or videos, and the array that each becomes before a model sees it."""
+
+    kind: Literal["image", "video"]
+    size: tuple[int, int] = (64, 64)
+    """Height and width in pixels."""
+    mode: Literal["L", "RGB", "RGBA"] = "RGB"
+    """`L` is grey."""
+    frames: int = 8
+    """How many frames of a video, evenly spread."""
 
 
 class Augment(Section, frozen=True, kw_only=True):

@@ -94,8 +94,10 @@ def _refuse_unknown(raw: dict[str, Any], struct: type[msgspec.Struct], keys: lis
             inside = f" in [{'.'.join(keys)}]" if keys else ""
             raise SettingsError(f"unknown key {key!r}{inside}{close_match(key, fields)}", path, line_of(text, here))
         inner = _section(fields[key])
-        if inner and isinstance(value, dict):
-            _refuse_unknown(value, inner, here, text, path)
+        named = getattr(fields[key], "__origin__", None) is dict  # tables that the user names
+        for place, table in value.items() if named and isinstance(value, dict) else [("", value)]:
+            if inner and isinstance(table, dict):
+                _refuse_unknown(table, inner, [*here, place] if named else here, text, path)
 
 
 def _section(annotation: Any) -> type[msgspec.Struct] | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from everloop.settings.data import Augment, Checks, Process
+from everloop.settings.data import Augment, Checks, Media, Process
 from everloop.settings.section import Section
 from everloop.settings.triggers import Triggers
 from everloop.types import Task
@@ -46,6 +46,8 @@ class Data(Section, frozen=True, kw_only=True):
     """The column of event time; without it the order of the rows is the order of time."""
     task: Task | None = None
     """Inferred from the target where it is not given: text, booleans or at most 20 whole numbers are classes."""
+    columns: dict[str, Media] = msgspec.field(default_factory=dict)
+    """Columns of images and videos."""
     checks: Checks = Checks()
     process: Process = Process()
 

@@ -68,7 +68,7 @@ def _make_room(name: str, folder: Path) -> None:
 def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int, *, graph: bool = True) -> Any:
     """Return the unfitted estimator of the project; every `random_state` left open becomes `seed`.
 
-    One that is to become a graph casts to float32 before its last step.
+    One that is to become a graph casts to float32 before its last step, unless it exports itself (`to_onnx`).
     """
     function = load_function(reference, folder)
     try:
@@ -81,7 +81,7 @@ def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int
         k: seed for k, v in estimator.get_params(deep=True).items() if k.endswith("random_state") and v is None
     }
     estimator.set_params(**open_seeds)
-    return with_cast(estimator) if graph else estimator
+    return with_cast(estimator) if graph and not hasattr(estimator, "to_onnx") else estimator
 
 
 def prepare(reference: str | None, folder: Path, rows: pd.DataFrame) -> pd.DataFrame:

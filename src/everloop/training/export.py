@@ -20,7 +20,7 @@ from everloop.types import Column, Task
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["to_onnx"]
+__all__ = ["OPSETS", "matrix_to_onnx", "to_onnx"]
 
 OPSETS = {"": 19, "ai.onnx.ml": 3}
 
@@ -29,8 +29,40 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
     """Return the graph: one input a column named as it ([rows, 1]), output `prediction` or `label` and `probability`.
 
     Raises `UsageError` for an estimator that has no converter, `ParityError` for one that converts
-    silently wrong (histogram boosting with native categories, logarithms of word counts).
+    silently wrong (histogram boosting with native categories, logarithms of word counts). An estimator that has a
+    method `to_onnx(inputs, task)` exports itself; its graph must have these inputs and outputs.
     """
+    if hasattr(estimator, "to_onnx"):
+        return _checked(estimator, inputs, task)
+    model = _converted(estimator, [(c.name, _tensor_type(c)) for c in inputs], [c.name for c in inputs], task)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def matrix_to_onnx(estimator: Any, name: str, width: int, task: Task) -> onnx.ModelProto:
+    """Return the graph of an estimator that was fitted on a matrix of float32: one input of so many numbers a row."""
+    from skl2onnx.common.data_types import FloatTensorType
+
+    return _converted(estimator, [(name, FloatTensorType([None, width]))], [name], task)
+
+
+def _checked(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
+    """Return the graph that an estimator makes of itself; raises `UsageError` where it has other ends."""
+    import onnx
+
+    graph: bytes = estimator.to_onnx(inputs, task)
+    model = onnx.load_model_from_string(graph).graph
+    wanted = {c.name for c in inputs}, {"prediction"} if task == "regression" else {"label", "probability"}
+    for found, names, what in zip((model.input, model.output), wanted, ("inputs", "outputs"), strict=True):
+        if odd := {value.name for value in found} ^ names:
+            raise UsageError(
+                f"{_name(estimator)}.to_onnx gives a graph whose {what} differ in {min(odd)!r}: "
+                f"it must have {', '.join(sorted(names))}"
+            )
+    return graph
+
+
+def _converted(estimator: Any, initial: list[tuple[str, Any]], inputs: Sequence[str], task: Task) -> onnx.ModelProto:
+    """Return the converter's graph, made right and alike in every process, its inputs and outputs named."""
     from skl2onnx import convert_sklearn
     from sklearn.base import is_classifier
     from sklearn.feature_extraction.text import CountVectorizer
@@ -48,7 +80,7 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
             model = convert_sklearn(
                 pipeline,
                 name="model",
-                initial_types=[(c.name, _tensor_type(c)) for c in inputs],
+                initial_types=initial,
                 target_opset=OPSETS,
                 options=options,
             )
@@ -57,12 +89,12 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
         raise UsageError(f"{_name(estimator)} cannot be exported to ONNX: {reason}") from error
     _keep_float64(model)
     outputs = ["prediction"] if task == "regression" else ["label", "probability"]
-    _rename(model, [*(c.name for c in inputs), *outputs])  # the converter changes names such as `a-b`
+    _rename(model, [*inputs, *outputs])  # the converter changes names such as `a-b`
     model.doc_string, model.producer_name, model.producer_version = "", "everloop", ""
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)  # the converter's order changes by process
     del model.opset_import[:]
     model.opset_import.extend(opsets)
-    return bytes(model.SerializeToString(deterministic=True))
+    return model
 
 
 def _with_float32_thresholds(estimator: Any) -> Any:

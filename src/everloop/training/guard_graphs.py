@@ -1,8 +1,9 @@
 """The graphs of guards, made node by node: few and plain, since a node costs about as much as its work on one row.
 
-Each takes matrices, where it needs them: `numbers` (FP64: the columns of numbers and flags, in the model's order),
-`words` (STRING: those of text) and `answer` (FP64: the model's value or probabilities); it gives `score` (FP64,
-[rows, 1]). `fuse` puts them behind the model, in one graph that takes the model's own columns.
+Each takes matrices, where it needs them: `numbers` (FP64: the columns of numbers and flags, in the model's order, then
+what `pooled` says of images and videos), `words` (STRING: those of text) and `answer` (FP64: the model's value or
+probabilities); it gives `score` (FP64, [rows, 1]). `fuse` puts them behind the model, in one graph that takes the
+model's own columns.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from everloop.inference.guards import score_of
 from everloop.types import Column, Task
 
-__all__ = ["Distance", "distance_graph", "fuse", "numbers_of", "squeeze_graph", "words_of"]
+__all__ = ["Distance", "distance_graph", "fuse", "media_of", "numbers_of", "pooled", "squeeze_graph", "words_of"]
 
 OPSETS = {"": 19, "ai.onnx.ml": 3}
+GRID = 4
 Floats = NDArray[np.float64]
 
 
@@ -52,6 +54,27 @@ def numbers_of(inputs: Sequence[Column]) -> list[Column]:
 def words_of(inputs: Sequence[Column]) -> list[Column]:
     """Return the columns of text."""
     return [c for c in inputs if not c.shape and c.dtype == "string"]
+
+
+def media_of(inputs: Sequence[Column]) -> list[Column]:
+    """Return the columns of images and videos."""
+    return [c for c in inputs if c.prepare is not None]
+
+
+def pooled(arrays: NDArray[Any]) -> Floats:
+    """Return the mean and the deviation of brightness in each of 4 by 4 parts of images, or of all frames of videos."""
+    rows, (height, width, channels) = len(arrays), arrays.shape[-3:]
+    down, right = _part_of(height), _part_of(width)
+    x = arrays.astype(np.float64).reshape(rows, -1, height, width, channels).transpose(0, 1, 4, 2, 3)
+    x = x.reshape(rows, -1, height, width)[:, :, : height // down * down, : width // right * right]
+    parts = x.reshape(rows, x.shape[1], height // down, down, width // right, right)
+    means = parts.mean(axis=(1, 3, 5))
+    spread = (parts**2).mean(axis=(1, 3, 5)) - means**2
+    return np.hstack([means.reshape(rows, -1), np.sqrt(np.maximum(spread, 0)).reshape(rows, -1)])
+
+
+def _part_of(length: int) -> int:
+    return max(1, length // GRID)
 
 
 class _Nodes:
@@ -156,8 +179,34 @@ def _share(graph: onnx.GraphProto, kind: str, inputs: Sequence[Column], task: Ta
         if column.dtype in ("int64", "bool"):
             parts[-1] = f"{name}_{place}"
             graph.node.append(helper.make_node("Cast", [column.name], [parts[-1]], to=TensorProto.DOUBLE))
+    for place, column in enumerate(media_of(inputs) if kind == "numbers" else []):
+        parts += _pool(graph, f"{name}_media{place}", column)
     graph.node.append(helper.make_node("Concat", parts, [name], axis=1))
     return name
+
+
+def _pool(graph: onnx.GraphProto, name: str, column: Column) -> list[str]:
+    """Add the nodes of `pooled`; returns the names of means and deviations."""
+
+    def node(op: str, given: Sequence[str], made: str, **attributes: Any) -> str:
+        graph.node.append(helper.make_node(op, list(given), [f"{name}_{made}"], **attributes))
+        return f"{name}_{made}"
+
+    rank, (height, width) = len(column.shape) + 1, column.shape[-3:-1]
+    graph.initializer.append(numpy_helper.from_array(np.array([0, -1, height, width], dtype=np.int64), f"{name}_shape"))
+    graph.initializer.append(numpy_helper.from_array(np.array([1], dtype=np.int64), f"{name}_axis"))
+    order = [*range(rank - 3), rank - 1, rank - 3, rank - 2]
+    turned = node("Transpose", [node("Cast", [column.name], "cast", to=TensorProto.FLOAT)], "turned", perm=order)
+    x = node("Reshape", [turned, f"{name}_shape"], "planes")
+    part = [_part_of(height), _part_of(width)]
+    found = []
+    for what, values in (("mean", x), ("square", node("Mul", [x, x], "squared"))):
+        cells = node("AveragePool", [values], f"{what}_cells", kernel_shape=part, strides=part)
+        found.append(node("ReduceMean", [cells, f"{name}_axis"], f"{what}_of_all", keepdims=0))
+    spread = node("Sub", [found[1], node("Mul", [found[0], found[0]], "mean_squared")], "variance")
+    ends = (found[0], node("Sqrt", [node("Relu", [spread], "positive")], "deviation"))
+    flat = [node("Flatten", [end], f"flat{place}", axis=1) for place, end in enumerate(ends)]
+    return [node("Cast", [end], f"wide{place}", to=TensorProto.DOUBLE) for place, end in enumerate(flat)]
 
 
 def _rarity(n: _Nodes, fitted: Distance) -> str:

@@ -1,9 +1,10 @@
 """The guards of a bundle: fitted on training rows, their thresholds calibrated out of time.
 
 Outliers: squared distance to the nearest of k-means prototypes (a reconstruction method: Tax, One-class classification,
-Delft 2001, chapter 3), columns in standard deviations, a category as its rarity. Adversarial rows: feature squeezing
-(Xu, Evans and Qi, NDSS 2018), each number rounded to 32 levels. Thresholds are the conformal quantile (Vovk, Gammerman
-and Shafer 2005), finite-sample correction included, of scores of rows newer than all that the scoring guard saw.
+Delft 2001, chapter 3), columns in standard deviations, a category as its rarity, an image as brightness by part.
+Adversarial rows: feature squeezing (Xu, Evans and Qi, NDSS 2018), each number rounded to 32 levels. Thresholds are the
+conformal quantile (Vovk, Gammerman and Shafer 2005), finite-sample correction included, of scores of rows newer than
+all that the scoring guard saw.
 """
 
 from __future__ import annotations
@@ -20,8 +21,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from everloop.inference.guards import FILE, GUARDED, Described, GraphGuard, SchemaGuard, file_of
+from everloop.inference.media import arrays_of
 from everloop.inference.runtimes.onnx import OnnxRuntime
-from everloop.training.guard_graphs import Distance, distance_graph, fuse, numbers_of, squeeze_graph, words_of
+from everloop.training.guard_graphs import (
+    Distance,
+    distance_graph,
+    fuse,
+    media_of,
+    numbers_of,
+    pooled,
+    squeeze_graph,
+    words_of,
+)
 from everloop.types import Column, Task
 
 __all__ = ["Earlier", "Policies", "conformal_threshold", "differentiable", "fit_outlier", "make_guards"]
@@ -173,7 +184,8 @@ def _scores(graph: bytes, rows: pd.DataFrame, inputs: Sequence[Column], answer: 
 
 
 def _numbers(rows: pd.DataFrame, inputs: Sequence[Column]) -> Floats:
-    return rows[[c.name for c in numbers_of(inputs)]].to_numpy(dtype=np.float64)
+    numbers = rows[[c.name for c in numbers_of(inputs)]].to_numpy(dtype=np.float64)
+    return np.hstack([numbers, *(pooled(arrays_of(c, rows[c.name])) for c in media_of(inputs))])
 
 
 def _schema_guard(rows: pd.DataFrame, inputs: Sequence[Column], policy: Any) -> SchemaGuard:
@@ -192,7 +204,7 @@ def _rarities(words: list[str]) -> dict[str, float]:
 
 
 def _guardable(inputs: Sequence[Column]) -> bool:
-    return bool(numbers_of(inputs)) or any(c.categories is not None for c in words_of(inputs))
+    return bool(numbers_of(inputs) or media_of(inputs)) or any(c.categories is not None for c in words_of(inputs))
 
 
 def _squeezable(inputs: Sequence[Column]) -> bool:

@@ -10,12 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from everloop.errors import ParityError
+from everloop.inference.media import arrays_of
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.types import Column, Task
 
 __all__ = ["ALLOWED_SHARE", "TOLERANCE", "check_answers", "check_parity"]
 
 ALLOWED_SHARE, TOLERANCE = 0.001, 1e-3
+PART = 200
+"""Rows with images or videos that are answered at a time."""
 
 
 def check_parity(
@@ -26,8 +29,11 @@ def check_parity(
     A regression row differs when it is off by more than 1e-3 of the target's `spread` (its standard
     deviation), a classification row when a probability is off by more than 1e-3. At most 0.1 % may.
     """
-    found = OnnxRuntime(graph).predict({c.name: _tensor(rows[c.name], c) for c in inputs})
-    served = found["prediction" if task == "regression" else "probability"].astype(np.float64)
+    runtime, name = OnnxRuntime(graph), "prediction" if task == "regression" else "probability"
+    size = PART if any(c.prepare is not None for c in inputs) else max(1, len(rows))
+    parts = [rows.iloc[start : start + size] for start in range(0, len(rows), size)]
+    found = [runtime.predict({c.name: _tensor(part[c.name], c) for c in inputs})[name] for part in parts]
+    served = np.concatenate(found).astype(np.float64)
     return check_answers(served.reshape(answers.shape), answers, task, spread, "the ONNX graph")
 
 
@@ -50,6 +56,8 @@ def check_answers(
 
 
 def _tensor(values: Any, column: Column) -> NDArray[Any]:
+    if column.prepare is not None:
+        return arrays_of(column, values)
     dtype: Any = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}[column.dtype]
     array: NDArray[Any] = np.asarray(values, dtype=dtype).reshape(-1, 1)
     return array

@@ -59,7 +59,7 @@ def _add(
     prefix = f"part{index}_"
     names = {f"{prefix}{column.name}": column.name for column in inputs}
     if part.time_index is not None:
-        _hold(graph, prefix, inputs[0].name, part.time_index)
+        _hold(graph, prefix, inputs, part.time_index)
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = names.get(name, name)
@@ -78,10 +78,16 @@ def _add(
     return f"{prefix}corrected"
 
 
-def _hold(graph: onnx.GraphProto, prefix: str, like: str, value: float) -> None:
+def _hold(graph: onnx.GraphProto, prefix: str, inputs: Sequence[Column], value: float) -> None:
     """Make the time index of every row `value`, in the shape of another input."""
     constant = numpy_helper.from_array(np.array([value], dtype=np.float64))
-    graph.node.append(helper.make_node("Shape", [like], [f"{prefix}shape"]))
+    like = next((column.name for column in inputs if not column.shape), "")
+    if like:
+        graph.node.append(helper.make_node("Shape", [like], [f"{prefix}shape"]))
+    else:  # images alone: as many rows, and one number in each
+        graph.initializer.append(numpy_helper.from_array(np.array([1], dtype=np.int64), f"{prefix}one"))
+        graph.node.append(helper.make_node("Shape", [inputs[0].name], [f"{prefix}rows"], start=0, end=1))
+        graph.node.append(helper.make_node("Concat", [f"{prefix}rows", f"{prefix}one"], [f"{prefix}shape"], axis=0))
     graph.node.append(
         helper.make_node("ConstantOfShape", [f"{prefix}shape"], [f"{prefix}{TIME_INDEX}"], value=constant)
     )
