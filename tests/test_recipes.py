@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,14 +57,86 @@ def test_a_recipe_from_nothing_to_answers(
     project.data.add(first)
     ran = project.run()
     assert ran["version"] == "v1"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "everloop.cli", "serve", "--project", str(project.folder)], stderr=subprocess.DEVNULL
-    )
-    try:
+    with served(project):
         new = rows[-asked:].reset_index(drop=True)
         answers = project.predict(new)
         assert right(new, answers)
         assert project.feedback(answers) == asked
+
+
+def digits(rows: pd.DataFrame, answers: pd.DataFrame) -> bool:
+    return bool((answers["label"] == rows["digit"]).mean() > 0.9)
+
+
+def videos(rows: pd.DataFrame, answers: pd.DataFrame) -> bool:
+    return bool((answers["label"] == rows["digit"]).mean() > 0.75)
+
+
+def houses(rows: pd.DataFrame, answers: pd.DataFrame) -> bool:
+    """Half as wrong as the mean price would be, at most."""
+    wrong = (answers["prediction"] - rows["price"]).abs().median()
+    return bool(wrong < 0.5 * (rows["price"] - rows["price"].mean()).abs().median())
+
+
+@pytest.mark.parametrize(
+    ("template", "model", "table", "asked", "right"),
+    [
+        pytest.param("digits", "model", "digits.csv", 200, digits, id="digits"),
+        pytest.param("digits", "network", "digits.csv", 200, digits, id="digits-torch"),
+        pytest.param("videos", "model", "videos.csv", 100, videos, id="videos"),
+        pytest.param("houses", "model", "houses.csv", 100, houses, id="houses"),
+    ],
+)
+def test_a_recipe_of_images_or_videos(
+    template: str,
+    model: str,
+    table: str,
+    asked: int,
+    right: Callable[[pd.DataFrame, pd.DataFrame], bool],
+    tmp_path: Path,
+) -> None:
+    if model == "network":
+        pytest.importorskip("torch")
+    project = Project.create(tmp_path / template, template)
+    data = DATA / "houses"
+    if template != "houses":
+        data = tmp_path / "data"
+        made = [sys.executable, str(project.folder / "data_set.py"), str(data)]
+        subprocess.run(made, check=True, capture_output=True)
+    elif not (data / table).is_file():
+        pytest.skip("houses are not on this machine")
+    file = project.folder / "everloop.toml"
+    text = file.read_text().replace('"model:model"', f'"model:{model}"')
+    file.write_text(f"{text}\n[serving]\nport = {free_port()}\n")
+    rows = pd.read_csv(data / table).sample(frac=1.0, random_state=np.random.RandomState(0)).reset_index(drop=True)
+    here = tmp_path / "here"
+    shutil.copytree(data, here)
+    rows[:-asked].to_csv(here / table, index=False)
+    project = Project.open(project.folder)
+    project.data.add(here / table)
+    assert project.run()["version"] == "v1"
+    with served(project):
+        new = rows[-asked:].reset_index(drop=True)
+        answers = project.predict(new.assign(**{name: _bytes(new[name], here) for name in media_of(project)}))
+        assert right(new, answers)
+        assert project.feedback(answers) == asked
+
+
+def media_of(project: Project) -> list[str]:
+    return list(project.settings.data.columns)
+
+
+def _bytes(names: pd.Series[str], folder: Path) -> pd.Series[bytes]:
+    return names.map(lambda name: (folder / name).read_bytes())
+
+
+@contextlib.contextmanager
+def served(project: Project) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "everloop.cli", "serve", "--project", str(project.folder)], stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
     finally:
         process.terminate()
         process.wait()

@@ -231,7 +231,7 @@ def test_data_verbs_talk_to_people_too(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_shell_completes_versions_and_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert completion.templates() == ["adult", "bike-sharing", "minimal", "sms-spam"]
+    assert completion.templates() == ["adult", "bike-sharing", "digits", "houses", "minimal", "sms-spam", "videos"]
     monkeypatch.chdir(tmp_path)
     assert completion.versions() == []
     monkeypatch.chdir(write_project(tmp_path / "project"))
