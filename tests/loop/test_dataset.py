@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 from tests.projects import history, write_project
 
 from everloop import git
@@ -26,6 +27,7 @@ from everloop.loop.asking import ask
 from everloop.loop.commands import PROMOTE, RETRAIN
 from everloop.loop.dataset import Added, add_data, check_data
 from everloop.loop.lease import lease
+from everloop.loop.quarantined import refused, release
 from everloop.loop.trail import show
 from everloop.loop.workspace import opened
 
@@ -319,3 +321,46 @@ def test_files_are_checked_and_nothing_is_versioned(folder: Path) -> None:
     assert all("worse.csv" in problem or "bad.csv" in problem for problem in problems)
     assert "nothing was added" not in "".join(problems)
     assert state(folder) == before
+
+
+PHOTOS = '\n[data.columns.photo]\nkind = "image"\nsize = [4, 4]\nmode = "L"\n'
+
+
+def photographed(folder: Path, name: str, start: int, stop: int) -> Path:
+    """Write a table beside which its photographs lie, and return its path."""
+    place = folder.parent / name
+    (place / "photos").mkdir(parents=True)
+    rows = history()[start:stop].assign(photo=[f"photos/{row}.png" for row in range(start, stop)])
+    for row in range(start, stop):
+        Image.new("L", (6, 6), row % 256).save(place / "photos" / f"{row}.png")
+    rows.to_csv(place / f"{name}.csv", index=False)
+    return place / f"{name}.csv"
+
+
+def test_the_photographs_that_a_table_names_come_along(folder: Path) -> None:
+    settings = folder / "everloop.toml"
+    settings.write_text(settings.read_text() + PHOTOS)
+    git.commit_files(folder, ["everloop.toml"], "photographs")
+    first, second = photographed(folder, "first", 0, 120), photographed(folder, "second", 120, 160)
+    assert add(folder, first).rows == 120
+    assert Repository(folder, "data").versioned() == ["first.csv", *sorted(f"photos/{row}.png" for row in range(120))]
+    before = state(folder)
+    (second.parent / "photos" / "130.png").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"column 'photo' holds no image in row 11: .*no JPEG, PNG"):
+        add(folder, second)
+    (second.parent / "photos" / "130.png").unlink()
+    with pytest.raises(DataError, match=r"column 'photo', row 11: No such file or directory"):
+        add(folder, second)
+    assert state(folder) == before
+    assert not (folder / "data" / "photos" / "125.png").exists()
+    with opened(folder) as workspace:
+        found = refused(workspace)
+        added = release(workspace, found[0]["id"], without_bad_rows=True)
+    assert added.rows == 39
+    names = {path.name for path in (folder / "data" / "photos").iterdir()}
+    assert names == {f"{row}.png" for row in range(160) if row != 130}
+    assert git.run(folder, "status", "--porcelain") == ""
+    other = photographed(folder, "other", 0, 2)
+    Image.new("L", (6, 6), 99).save(other.parent / "photos" / "1.png")
+    with pytest.raises(UsageError, match=r"photos/1.png is there already, with other content: rename the new one"):
+        add(folder, other)

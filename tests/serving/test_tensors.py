@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tests.serving.sites import RIDES, SHOP
 
 from everloop.errors import RequestError
+from everloop.inference.media import arrays_of, media_column, packed
 from everloop.serving.protocol import Tensor
 from everloop.serving.tensors import TensorReader
 from everloop.types import Column
@@ -132,3 +134,54 @@ def test_a_matrix_must_fit_the_model() -> None:
 def test_a_tensor_without_data_is_told() -> None:
     with pytest.raises(RequestError, match=r"tensor 'x' has shape \[1\] and 0 values, not 1"):
         TensorReader((Column("x", "float64"),)).read([Tensor("x", [1], "FP64")])
+
+
+PHOTO = media_column("photo", "image", (2, 3), "L", 0)
+PIXELS = np.array([[0, 1, 2], [253, 254, 255]], np.uint8)
+
+
+def photo(shape: list[int], datatype: str, data: list[Any], **parameters: Any) -> list[str]:
+    return TensorReader((PHOTO,)).read([Tensor("photo", shape, datatype, data, parameters)])["photo"]
+
+
+def test_files_are_sent_as_bytes_or_as_base64() -> None:
+    file = base64.b64decode(packed(PIXELS))
+    for shape in ([2], [2, 1]):
+        assert photo(shape, "BYTES", [file, file], binary_data_size=2 * len(file)) == [packed(PIXELS)] * 2
+        assert photo(shape, "BYTES", [packed(PIXELS)] * 2) == [packed(PIXELS)] * 2
+    assert photo([1], "BYTES", ["text"], binary_data_size=8) == [base64.b64encode(b"text").decode()]
+
+
+@pytest.mark.parametrize("datatype", ["UINT8", "FP32"])
+def test_decoded_pixels_are_sent_flat_or_nested(datatype: str) -> None:
+    for data in (PIXELS.ravel().tolist(), PIXELS.reshape(1, 2, 3, 1).tolist()):
+        [found] = photo([1, 2, 3, 1], datatype, data)
+        assert (arrays_of(PHOTO, [found])[0, :, :, 0] == PIXELS).all()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "reason"),
+    [
+        (
+            ([1, 3, 2, 1], "UINT8", [0] * 6),
+            r"shape \[1, 3, 2, 1\]: send \[rows, 2, 3, 1\], or the files themselves as BYTES",
+        ),
+        (([0, 2, 3, 1], "UINT8", []), r"send \[rows, 2, 3, 1\]"),
+        (([1, 2, 3, 1], "UINT8", [0] * 5), "and 5 values, not 6"),
+        (([1, 2, 3, 1], "UINT8", [0] * 5 + [256]), "no whole number from 0 to 255"),
+        (([1, 2, 3, 1], "FP32", [0] * 5 + [0.5]), "no whole number from 0 to 255"),
+        (([1, 2, 3, 1], "FP32", [0] * 5 + ["x"]), "no whole number from 0 to 255"),
+        (([1, 2, 3, 1], "FP32", [0] * 5 + [None]), "no whole number from 0 to 255"),
+        (([1, 2, 3, 1], "FP64", [0] * 6), "datatype FP64: this model takes BYTES or FP32 or UINT8"),
+        (([1, 2], "BYTES", ["a", "b"]), r"send \[rows\] or \[rows, 1\] of files, one a row"),
+        (([1], "BYTES", [5]), "value 0: 5 is no BYTES"),
+    ],
+)
+def test_what_is_no_picture_is_named(tensor: tuple[list[int], str, list[Any]], reason: str) -> None:
+    with pytest.raises(RequestError, match=reason):
+        photo(*tensor)
+
+
+def test_bytes_that_are_no_text_are_told() -> None:
+    with pytest.raises(RequestError, match="tensor 'city', value 1 is not UTF-8"):
+        TensorReader((Column("city", "string"),)).read([Tensor("city", [2], "BYTES", ["a", b"\xff"])])

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from everloop.data.sources import objects
+from everloop.data.validation import row_numbers
 from everloop.errors import DataError, SystemError_, UsageError
 from everloop.inference.media import media_column, packed, text_of
 from everloop.settings import Media
@@ -31,17 +32,24 @@ def with_files(frame: pd.DataFrame, declared: Mapping[str, Media], base: Path | 
     """
     found = frame
     for name in declared:
-        if name not in frame.columns:
-            continue
-        values: list[str | None] = []
-        for row, value in enumerate(frame[name]):
-            try:
-                values.append(value_of(value, base))
-            except (OSError, UsageError, SystemError_) as error:
-                told = f"{error.strerror} ({value})" if isinstance(error, OSError) else str(error)
-                raise DataError(f"column {name!r}, row {row + 1}: {told}", [row]) from error
-        found = found.assign(**{name: pd.Series(values, index=frame.index, dtype=object)})
+        if name in frame.columns:
+            found = found.assign(**{name: _filled(frame[name], base)})
     return found
+
+
+def _filled(given: pd.Series[Any], base: Path | None) -> pd.Series[Any]:
+    """Return a column with its files in it; the error's rows are those of the file that the table was read from."""
+    values, lacking = list[str | None](), dict[int, str]()
+    for place, value in enumerate(given):
+        try:
+            values.append(value_of(value, base))
+        except (OSError, UsageError, SystemError_) as error:
+            lacking[place] = f"{error.strerror} ({value})" if isinstance(error, OSError) else str(error)
+    if lacking:
+        rows = row_numbers(given)[list(lacking)]
+        more = f" ({len(rows)} such rows)" if len(rows) > 1 else ""
+        raise DataError(f"column {given.name!r}, row {rows[0]}: {next(iter(lacking.values()))}{more}", (rows - 1).tolist())
+    return pd.Series(values, index=given.index, dtype=object, name=given.name)
 
 
 def value_of(value: Any, base: Path | None) -> str | None:

@@ -82,7 +82,7 @@ def _conformed(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame | None:
         return None
 
 
-def row_numbers(frame: pd.DataFrame) -> NDArray[np.int64]:
+def row_numbers(frame: pd.DataFrame | pd.Series[Any]) -> NDArray[np.int64]:
     """Return the number of each row, from 1, as it stood before the features function where that keeps the index."""
     whole = pd.api.types.is_integer_dtype(frame.index)
     numbers: NDArray[np.int64] = (frame.index.to_numpy() if whole else np.arange(len(frame))) + 1

@@ -11,7 +11,7 @@ import pandas as pd
 from everloop.data import quarantine, schema_file
 from everloop.data.sources import files
 from everloop.data.validation import row_numbers, validate
-from everloop.errors import UsageError
+from everloop.errors import DataError, UsageError
 from everloop.loop.checking import file_table
 from everloop.loop.dataset import Added, add_data, quarantine_of
 from everloop.loop.workspace import Workspace
@@ -61,11 +61,17 @@ def _without_bad_rows(workspace: Workspace, path: Path, place: Path, now: float 
     if schema is None:
         raise UsageError(f"there is no {schema_file.FILE} yet that tells which rows are at fault")
     forget_modules(workspace.folder)
-    frame, _ = file_table(workspace.settings, workspace.folder, path, Path(came))
+    raw = files.read(str(path), path.parent)
+    try:
+        frame, _ = file_table(workspace.settings, workspace.folder, path, Path(came))
+    except DataError as error:  # an image or a video that a row names cannot be had
+        if not error.rows:
+            raise
+        kept = raw.drop(index=pd.Index(error.rows))
+        return _without_bad_rows(workspace, _write(kept, place / path.name), place, now, came)
     report = validate(frame, schema, workspace.settings.data.checks, now=now)
     if whole := [fault.reason for fault in report.faults if not fault.rows]:
         raise UsageError(f"not some rows but the whole of {path.name} is at fault: {whole[0]}")
-    raw = files.read(str(path), path.parent)
     kept = raw.drop(index=pd.Index(row_numbers(frame)[report.bad] - 1))
     return _write(kept, place / path.name)
 
