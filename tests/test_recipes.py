@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from tests.buckets import free_port
 
 from everloop import Project
+from everloop.loop.monitoring import Monitor
+from everloop.loop.workspace import opened
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -107,7 +112,7 @@ def test_a_recipe_of_images_or_videos(
         pytest.skip("houses are not on this machine")
     file = project.folder / "everloop.toml"
     text = file.read_text().replace('"model:model"', f'"model:{model}"')
-    file.write_text(f"{text}\n[serving]\nport = {free_port()}\n")
+    file.write_text(f"{text}\n[serving]\nport = {free_port()}\n[monitoring]\nwindow = '40'\n")
     rows = pd.read_csv(data / table).sample(frac=1.0, random_state=np.random.RandomState(0)).reset_index(drop=True)
     here = tmp_path / "here"
     shutil.copytree(data, here)
@@ -117,13 +122,28 @@ def test_a_recipe_of_images_or_videos(
     assert project.run()["version"] == "v1"
     with served(project):
         new = rows[-asked:].reset_index(drop=True)
-        answers = project.predict(new.assign(**{name: _bytes(new[name], here) for name in media_of(project)}))
+        new = new.assign(**{name: _bytes(new[name], here) for name in project.settings.data.columns})
+        answers = project.predict(new)
         assert right(new, answers)
         assert project.feedback(answers) == asked
+        if template == "digits":
+            calm, strange = (
+                set[str]().union(*(watched(project, new, turned=t) for _ in range(4))) for t in (False, True)
+            )
+            wanted = {"data_drift:image", "data_drift:(hidden layer)"}
+            assert not calm & wanted
+            assert strange & wanted == (wanted if model == "network" else {"data_drift:image"})
 
 
-def media_of(project: Project) -> list[str]:
-    return list(project.settings.data.columns)
+def watched(project: Project, rows: pd.DataFrame, *, turned: bool = False) -> set[str]:
+    """Ask for the pictures once more, or for their negatives, and return what the monitor is alarmed by."""
+    pictures = [np.asarray(Image.open(io.BytesIO(data))) for data in rows["image"]]
+    project.predict(rows.assign(image=[255 - p if turned else p for p in pictures]))
+    with opened(project.folder) as workspace:
+        monitor = Monitor(workspace)
+        found = monitor.step(time.time() + 5)
+        monitor.close()
+    return {signal.name for signal in found if signal.firing}
 
 
 def _bytes(names: pd.Series[str], folder: Path) -> pd.Series[bytes]:

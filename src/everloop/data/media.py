@@ -48,7 +48,9 @@ def _filled(given: pd.Series[Any], base: Path | None) -> pd.Series[Any]:
     if lacking:
         rows = row_numbers(given)[list(lacking)]
         more = f" ({len(rows)} such rows)" if len(rows) > 1 else ""
-        raise DataError(f"column {given.name!r}, row {rows[0]}: {next(iter(lacking.values()))}{more}", (rows - 1).tolist())
+        raise DataError(
+            f"column {given.name!r}, row {rows[0]}: {next(iter(lacking.values()))}{more}", (rows - 1).tolist()
+        )
     return pd.Series(values, index=given.index, dtype=object, name=given.name)
 
 

@@ -17,9 +17,10 @@ from everloop.evaluation import main_metric, score
 from everloop.inference import Model, arrays_of
 from everloop.inference.guards import score_of
 from everloop.journal import Record
+from everloop.loop.hidden import HiddenLayer
 from everloop.loop.watch import Scorer
 from everloop.loop.workspace import Workspace
-from everloop.monitoring import Cut, RealisedWindows, Reference, Window
+from everloop.monitoring import HIDDEN, Cut, RealisedWindows, Reference, Window
 from everloop.settings import Monitoring, seconds
 from everloop.types import Column, Explanation
 
@@ -62,7 +63,7 @@ def cut_of(settings: Monitoring) -> Cut:
 
 
 def reference_of(
-    workspace: Workspace, model: Model, scorer: Scorer
+    workspace: Workspace, model: Model, scorer: Scorer, layer: HiddenLayer | None = None
 ) -> tuple[Reference, str, Callable[[Floats, Floats], dict[str, float]]]:
     """Return the rows that a model was judged on, the main metric of its task, and what computes all of them."""
     task, columns = scorer.schema.task, model.manifest.inputs
@@ -80,14 +81,17 @@ def reference_of(
     losses, which = scorer.losses(truth.tolist(), table.tolist()), main_metric(task)
     usual = metric(truth, table if table.shape[1] > 1 else table[:, 0])[which]
     flags = _flags(workspace, model, feeds)
-    return Reference(task, columns, times, values, table, losses, flags, usual), which, metric
+    hidden = layer.values(values, len(times)) if layer else None
+    return Reference(task, columns, times, values, table, losses, flags, usual, hidden), which, metric
 
 
 class Batches:
     """Turns records into windows' rows, by column."""
 
-    def __init__(self, columns: Sequence[Column], champion: str, scorer: Scorer) -> None:
-        self._columns, self._champion, self._scorer = columns, champion, scorer
+    def __init__(
+        self, columns: Sequence[Column], champion: str, scorer: Scorer, layer: HiddenLayer | None = None
+    ) -> None:
+        self._columns, self._champion, self._scorer, self._layer = columns, champion, scorer, layer
         self._single = scorer.schema.task == "regression"
         self._numbers = all(_number(c) for c in columns)
         self._decode = decoder_of(columns, "prediction" if self._single else "probability")
@@ -105,13 +109,14 @@ class Batches:
             for at, found in part.flags:
                 _flag(flags, found, begin + at, rows)
             begin += part.rows
+        columns = {c.name: _joined([p.columns[i] for p in parts]) for i, c in enumerate(self._columns)} if rows else {}
+        if rows and self._layer:
+            columns[HIDDEN] = self._layer.values(columns, rows)
         batch = Window(
             start=min(moments, default=0.0),
             end=max(moments, default=0.0),
             rows=rows,
-            columns={c.name: _joined([p.columns[i] for p in parts]) for i, c in enumerate(self._columns)}
-            if rows
-            else {},
+            columns=columns,
             answers=np.concatenate([part.answers for part in parts]) if rows else None,
             flags=flags,
             newest=max(moments, default=0.0),

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from everloop import store
 from everloop.journal import Position, Reader, Record
 from everloop.loop.commands import CLOCK
+from everloop.loop.hidden import HiddenLayer
 from everloop.loop.lease import lease
 from everloop.loop.monitored import Batches, cut_of, reference_of
 from everloop.loop.plans import current_plan
@@ -107,12 +108,13 @@ class Monitor:
         model = workspace.model(champion.bundle)
         workspace.keep_models({champion.bundle})
         self._scorer = Scorer(schema_of(workspace))
-        reference, which, metric = reference_of(workspace, model, self._scorer)
+        layer = HiddenLayer.of(model)
+        reference, which, metric = reference_of(workspace, model, self._scorer, layer)
         detectors = unlabelled(reference, cut)
         self._explaining = [d for d in detectors if isinstance(d, ExplanationDrift)]
         self._unlabelled = [d for d in detectors if not isinstance(d, ExplanationDrift)]
         self._labelled = labelled(reference, cut, which, metric)
-        self._batches = Batches(reference.columns, champion.version, self._scorer)
+        self._batches = Batches(reference.columns, champion.version, self._scorer, layer)
         if self.state.version != champion.version:
             self.state.version, self.state.detectors = champion.version, {}
             self.state.realised, self.state.cutter, self.state.explained = RealisedState(), None, None

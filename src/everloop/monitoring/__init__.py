@@ -6,10 +6,11 @@ from everloop.monitoring.explanation_drift import ExplanationDrift
 from everloop.monitoring.labels import Joined, JoinState, LabelJoin
 from everloop.monitoring.realised import RealisedState, RealisedWindows
 from everloop.monitoring.reference import Reference
-from everloop.monitoring.suite import Cut, labelled, unlabelled
+from everloop.monitoring.suite import HIDDEN, Cut, labelled, unlabelled
 from everloop.monitoring.window import Cutter, Window
 
 __all__ = [
+    "HIDDEN",
     "ConceptDrift",
     "Cut",
     "Cutter",

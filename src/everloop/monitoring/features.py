@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from everloop.types import Column
 
-__all__ = ["Binned", "Counted", "Feature", "Images", "Texts", "feature_of", "histogram"]
+__all__ = ["Binned", "Counted", "Feature", "Images", "Texts", "Vectors", "feature_of", "histogram"]
 
 Floats = NDArray[np.float64]
 BINS, CATEGORIES, WIDTH, GRID = 16, 32, 32, 4
@@ -97,16 +97,17 @@ class Texts:
 
 
 class Images:
-    """An image, or any array: means and deviations of a grid of 4 by 4 parts over its first two dimensions."""
+    """An image, or all frames of a video: means and deviations of brightness in a grid of 4 by 4 parts."""
 
     shares, test = False, "mean embedding of pooled pixels"
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self._shape = shape if len(shape) > 1 else (1, int(np.prod(shape)))
+        self._frames, self._shape = (shape[0], shape[1:]) if len(shape) > 3 else (1, shape)
 
     def rows(self, values: Any) -> Floats:
         """Return (rows, features); a row that is missing is NaN."""
-        x = np.asarray(values, np.float64).reshape(len(values), *self._shape)
+        x = np.asarray(values, np.float64).reshape(len(values), self._frames, *self._shape)
+        x = np.moveaxis(x, 1, -1)
         parts = [
             part
             for band in np.array_split(x, min(GRID, self._shape[0]), axis=1)
@@ -120,10 +121,32 @@ class Images:
         return self.rows(values).sum(0), float(len(values))
 
 
+class Vectors:
+    """A vector, such as the hidden layer of a network: itself, or its way along 32 directions drawn from a seed."""
+
+    shares, test = False, "mean of a vector"
+
+    def __init__(self, width: int) -> None:
+        drawn = np.random.default_rng(0).normal(size=(width, WIDTH)) / np.sqrt(width)
+        self._directions = np.eye(width) if width <= WIDTH else drawn
+
+    def rows(self, values: Any) -> Floats:
+        """Return (rows, features); a row that is missing is NaN."""
+        found: Floats = np.asarray(values, np.float64).reshape(len(values), -1) @ self._directions
+        return found
+
+    def sums(self, values: Any) -> tuple[Floats, float]:
+        """Return the sums of features, and over how many rows that are there."""
+        return self.rows(values).sum(0), float(len(values))
+
+
 def feature_of(column: Column, values: Any) -> Feature:
     """Return what a column is looked at by, learnt from the reference's values."""
-    if column.kind in ("image", "video") or column.shape:
-        return Images(column.shape or np.asarray(values).shape[1:])
+    shape = column.shape or np.asarray(values).shape[1:]
+    if len(shape) == 1:
+        return Vectors(shape[0])
+    if shape:
+        return Images(shape)
     if column.kind == "text":
         return Texts()
     if column.kind == "numeric" and column.dtype in ("float64", "int64"):

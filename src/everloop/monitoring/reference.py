@@ -19,7 +19,10 @@ FEW, MOST = 8, 28
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """Out-of-time rows with the model's answers (rows, values), their losses and hits, and what guards flagged."""
+    """Out-of-time rows with the model's answers (rows, values), their losses and hits, and what guards flagged.
+
+    `hidden` holds (rows, values) of a hidden layer, where the model is a network that is looked into.
+    """
 
     task: Task
     columns: tuple[Column, ...]
@@ -29,6 +32,7 @@ class Reference(msgspec.Struct, frozen=True):
     losses: Floats
     flags: dict[str, NDArray[np.bool_]] = {}
     metric: float = 0.0
+    hidden: Floats | None = None
 
 
 def blocks_of(times: Floats, length: float, count: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

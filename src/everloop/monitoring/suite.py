@@ -14,7 +14,7 @@ from everloop.monitoring.column_drift import ColumnDrift
 from everloop.monitoring.detector import Detector, Rules
 from everloop.monitoring.estimated_loss import ConfidenceLoss, DirectLoss, EstimatedLoss
 from everloop.monitoring.explanation_drift import ExplanationDrift
-from everloop.monitoring.features import Binned, Feature, feature_of
+from everloop.monitoring.features import Binned, Feature, Vectors, feature_of
 from everloop.monitoring.freshness import Freshness
 from everloop.monitoring.joint_drift import Embedding, JointDrift
 from everloop.monitoring.prediction_drift import PredictionDrift
@@ -24,9 +24,11 @@ from everloop.monitoring.realised_metric import LossAdwin, LossCusum, RealisedMe
 from everloop.monitoring.reference import Reference, profile_of
 from everloop.statistics import Cusum, cusum_limit
 
-__all__ = ["Cut", "labelled", "unlabelled"]
+__all__ = ["HIDDEN", "Cut", "labelled", "unlabelled"]
 
 Floats = NDArray[np.float64]
+HIDDEN = "(hidden layer)"
+"""The name under which a window's columns hold the hidden layer."""
 MONTH = 30 * 86_400.0
 FLAGS = {"outlier": "outliers", "adversarial": "adversarial", "schema": "out_of_range"}
 
@@ -58,9 +60,9 @@ def unlabelled(reference: Reference, cut: Cut) -> list[Detector]:
     Each may ring once in as many windows as there are detectors, times the run length: so all of them together ring
     no more often than the settings allow.
     """
-    columns = [c for c in reference.columns if c.kind != "video"]
+    columns, hidden = reference.columns, reference.hidden
     flagged = [name for name in FLAGS if name in reference.flags]
-    members = 3 * len(columns) + len(flagged) + 3
+    members = 3 * len(columns) + len(flagged) + 3 + (hidden is not None)
     rules = Rules(members * cut.run_length(reference), 0.0 if cut.count else cut.length)
     features = {c.name: feature_of(c, reference.values[c.name]) for c in columns}
     embedding = Embedding(columns, reference.values)
@@ -68,10 +70,12 @@ def unlabelled(reference: Reference, cut: Cut) -> list[Detector]:
     def profile(found: Floats, *, shares: bool = True) -> Profile:
         return profile_of(found, reference, cut.length, cut.count, shares=shares)
 
-    def column(name: str, feature: Feature) -> ColumnDrift:
-        return ColumnDrift(name, feature, profile(feature.rows(reference.values[name]), shares=feature.shares), rules)
+    def column(name: str, feature: Feature, values: Any) -> ColumnDrift:
+        return ColumnDrift(name, feature, profile(feature.rows(values), shares=feature.shares), rules)
 
-    found: list[Detector] = [column(name, feature) for name, feature in features.items()]
+    found: list[Detector] = [column(name, feature, reference.values[name]) for name, feature in features.items()]
+    if hidden is not None:
+        found.append(column(HIDDEN, Vectors(hidden.shape[1]), hidden))
     if embedding.columns:
         points = embedding.points(reference.values)
         found.append(JointDrift(embedding, profile(embedding.features(points), shares=False), rules))
