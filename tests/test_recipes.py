@@ -138,7 +138,7 @@ def test_a_recipe_of_images_or_videos(
 def watched(project: Project, rows: pd.DataFrame, *, turned: bool = False) -> set[str]:
     """Ask for the pictures once more, or for their negatives, and return what the monitor is alarmed by."""
     pictures = [np.asarray(Image.open(io.BytesIO(data))) for data in rows["image"]]
-    project.predict(rows.assign(image=[255 - p if turned else p for p in pictures]))
+    project.predict(rows.assign(image=pd.Series([255 - p if turned else p for p in pictures], dtype=object)))
     with opened(project.folder) as workspace:
         monitor = Monitor(workspace)
         found = monitor.step(time.time() + 5)
