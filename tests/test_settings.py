@@ -101,3 +101,43 @@ def test_sizes_and_places() -> None:
     assert [size(text) for text in ("500B", "1.5kB", "16MB", "2GB")] == [500, 1500, 16_000_000, 2_000_000_000]
     assert place(Path("/projects/toy"), ".everloop/keys") == Path("/projects/toy/.everloop/keys")
     assert place(Path("/projects/toy"), "file:///var/keys") == Path("/var/keys")
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("[deployment]\nstrategy = 'hope'\n", "write 'canary' or 'shadow' or"),
+        ("[deployment]\nslices = 'region'\n", "write 'auto' or a list"),
+        ("[triggers]\ncode = 'yes'\n", "write true, false or a table of its settings"),
+        ("[triggers]\nignore = [1]\n", "everloop.toml:9: .triggers.ignore. expected `str`"),
+        ("[rollout]\nsteps = [0.1]\n", "unknown key 'rollout': the tables are project, data"),
+        ("[triggers]\nschedule = true\n", "needs cron"),
+        ("[triggers]\nschedule = { every = '0s' }\n", "'0s' must last longer than nothing"),
+        ("[triggers]\nconcept_drift = { cooldown = '' }\n", "'' is no duration"),
+        ("[triggers]\nstorage = { debounce = '' }\n", "'' is no duration"),
+        ("[triggers]\nconcept_drift = { budget = 0 }\n", "0 lies outside 1 to"),
+        ("[monitoring]\nblock = '0d'\n", "must last longer than nothing"),
+        ("[storage]\nseal = '0s'\n", "must last longer than nothing"),
+        ("[deployment]\nsteps = [0.5, 0.1]\n", "above the one before"),
+        ("[deployment]\nsteps = [0.0]\n", "each above 0"),
+        ("[deployment]\nmax_days = inf\n", "inf lies outside 0.0 to 3650.0"),
+        ("[deployment]\nminimum_labels = -1\n", "-1 lies outside 0 to"),
+        ("[events]\nport = 70000\n", "70000 lies outside 0 to 65535"),
+        ("[serving]\ngrpc_port = -1\n", "-1 lies outside 0 to 65535"),
+        ("[serving]\nworkers = 0\n", "0 lies outside 1 to"),
+    ],
+)
+def test_what_no_process_could_run_with_is_refused_when_it_is_read(extra: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        parse(SMALL + extra)
+
+
+def test_a_schedule_is_off_like_the_others() -> None:
+    assert parse(SMALL + "[triggers]\nschedule = false\n").triggers.of("schedule") is None
+    assert parse(SMALL + "[triggers]\nschedule = { cron = '0 3 * * *' }\n").triggers.on == ("schedule", "concept_drift")
+
+
+def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "everloop.toml").write_bytes(SMALL.encode() + b"# caf\xe9\n")
+    with pytest.raises(SettingsError, match=r"not UTF-8 at byte \d+: save it as UTF-8"):
+        load(tmp_path)

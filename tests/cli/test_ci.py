@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from everloop import git
 from everloop.cli import app
+from everloop.cli.output import write_out
 from everloop.data import infer, schema_file
 from everloop.data.sources import files
 from everloop.errors import UsageError
@@ -70,3 +71,37 @@ def test_data_that_does_not_fit_is_exit_1(folder: Path) -> None:
     assert bad.stdout.endswith("1 problem, 120 rows fit\n")
     told = json.loads(run("data", "check", str(folder / "data" / "bad.csv"), "--project", str(folder), "--json").stdout)
     assert (told["rows"], len(told["problems"])) == (0, 1)
+
+
+def test_wrong_paths_and_names_are_wrong_usage(folder: Path, tmp_path: Path) -> None:
+    (folder / ".gitignore").write_text("/.everloop/\n/data/\n")
+    git.start(folder)
+    git.commit_files(folder, ["."], "start")
+    here = ("--project", str(folder))
+    wrong: list[tuple[str, ...]] = [
+        ("triggers", "test", str(tmp_path / "none.json"), *here),
+        ("triggers", "test", str(tmp_path), *here),
+        ("ci", "comment", str(tmp_path / "none.md"), "--repository", "a/b", "--commit", "c", "--token", "t"),
+    ]
+    for asked in wrong:
+        assert run(*asked).exit_code == 2
+    refused: list[tuple[tuple[str, ...], str]] = [
+        (("ci", "changes", "nosuch", *here), "has no commit 'nosuch'"),
+        (("deployment", "report", *here), "there was no rollout yet"),
+        (("ci", "load", "--url", "http://127.0.0.1:1", "--p99", "nan", *here), "holds nothing"),
+        (("ci", "smoke", "--url", "http://127.0.0.1:1", "--patience", "nan", *here), "wait 0 to 3600 seconds"),
+    ]
+    for asked, words in refused:
+        error = run(*asked).exception
+        assert isinstance(error, UsageError)
+        assert words in str(error)
+
+
+def test_a_place_that_holds_no_file_is_told(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "none" / "x.md"):
+        with pytest.raises(UsageError, match=r"cannot be written .*: name a file in a folder that is there"):
+            write_out(place, "text")
+
+
+def test_help_keeps_the_names_of_tables() -> None:
+    assert "[deployment] strategy" in run("deploy", "--help").stdout

@@ -61,3 +61,10 @@ def test_what_cannot_be_described(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"this project lies in its folder project/"):
         write_files(folder, "github")
     assert not (folder / ".github").exists()
+
+
+def test_a_folder_in_the_way_leaves_all_as_it_was(folder: Path) -> None:
+    (folder / ".github" / "workflows" / "everloop-cd.yml").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"everloop-cd\.yml is a folder, and a file belongs there"):
+        write_files(folder, "github", force=True)
+    assert [path.name for path in (folder / ".github" / "workflows").iterdir()] == ["everloop-cd.yml"]

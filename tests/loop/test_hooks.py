@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.projects import write_project
 from tests.pushes import git, push, pushed_project
 
 from everloop import store as tables
-from everloop.errors import UsageError
-from everloop.loop.hooks import install
+from everloop.errors import SettingsError, UsageError
+from everloop.loop.hooks import install, pushed
+from everloop.loop.workspace import opened
 from everloop.store import Store
 from everloop.triggers import push_event
 
@@ -41,6 +43,9 @@ def test_a_commit_and_a_push_become_events(tmp_path: Path) -> None:
 
 
 def test_a_hook_of_somebody_else_stays(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="not a project"):
+        install(tmp_path, tmp_path, "post-commit")
+    write_project(tmp_path)
     with pytest.raises(UsageError, match="is not under git"):
         install(tmp_path, tmp_path, "post-commit")
     git(tmp_path, "init", "-q")
@@ -52,3 +57,25 @@ def test_a_hook_of_somebody_else_stays(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is there already: add `.*triggers push --project .*` with --branch"):
         install(tmp_path, tmp_path, "post-commit")
     assert path.read_text() == "#!/bin/sh\nmake lint\n"
+
+
+def test_lines_that_somebody_added_stay(tmp_path: Path) -> None:
+    project = write_project(tmp_path / "project")
+    git(project, "init", "-q")
+    path = install(project, project, "post-commit")
+    with path.open("a") as file:
+        file.write("echo mine\n")
+    with pytest.raises(UsageError, match="differs from what is written there now: move it away"):
+        install(project, project, "post-commit")
+    assert path.read_text().endswith("echo mine\n")
+
+
+def test_what_moved_is_told_once_and_only_as_commits(tmp_path: Path) -> None:
+    with opened(write_project(tmp_path / "project")) as workspace:
+        first = pushed(workspace, "main", "a" * 40, "b" * 40, 1.0)
+        assert first["stored"] is True
+        assert pushed(workspace, "main", "a" * 40, "b" * 40, 2.0) == {"event": first["event"], "stored": False}
+        with pytest.raises(UsageError, match="--commit 'HEAD' is no commit: give all 40 digits"):
+            pushed(workspace, "main", "a" * 40, "HEAD", 3.0)
+        with pytest.raises(UsageError, match="--branch is empty"):
+            pushed(workspace, " ", "a" * 40, "c" * 40, 3.0)

@@ -147,3 +147,39 @@ def test_a_wrong_notice_is_told_in_a_sentence() -> None:
         github(as_bytes(PUSHED), headers({"x-github-event": "push"}), 9.0)
     with pytest.raises(RequestError, match="'project' must be an object"):
         gitlab(as_bytes(PUSHED), headers({"x-gitlab-event": "Push Hook"}), 9.0)
+
+
+def test_objects_and_pushes_told_as_cloud_events_are_those_that_a_poll_finds() -> None:
+    told = {"url": "s3://a/", "objects": [{"name": "x.csv", "etag": '"e"', "size": 3}]}
+    [event] = cloud_events(as_bytes(CLOUD | {"type": "everloop.objects", "data": told}), headers(STRUCTURED), 9.0)
+    assert event.id == objects_event("s3://a", [Stored("x.csv", 3, "e")], time=0.0, source="poll").id
+    moved = {"branch": "main", "commit": "b" * 40, "before": "a" * 40}
+    [event] = cloud_events(as_bytes(CLOUD | {"type": "everloop.push", "data": moved}), headers(STRUCTURED), 9.0)
+    assert event.id == push_event(**moved, time=0.0, source="poll").id
+
+
+def test_objects_without_a_mark_are_told_apart_by_the_event() -> None:
+    told = {"url": "s3://a", "objects": [{"name": "x.csv"}]}
+    ids = set()
+    for id in ("1", "2"):
+        [event] = cloud_events(
+            as_bytes(CLOUD | {"id": id, "type": "everloop.objects", "data": told}), headers(STRUCTURED), 9.0
+        )
+        ids.add(event.id)
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "words"),
+    [
+        ("everloop.objects", {"objects": "x"}, "'objects' must be an array, not 'x'"),
+        ("everloop.objects", {"objects": None}, "'objects' must be an array, not None"),
+        ("everloop.objects", {"objects": ["a.csv"]}, "an object of a bucket is a JSON object, not 'a.csv'"),
+        ("everloop.objects", {"url": "s3://a", "objects": [{"size": 1}]}, "'name' must be a text, not None"),
+        ("everloop.objects", {"objects": [{"name": "a"}]}, "'url' must be a text, not None"),
+        ("everloop.push", {"branch": "main"}, "'commit' must be a text, not None"),
+    ],
+)
+def test_what_a_trigger_could_not_read_is_refused(type: str, data: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        cloud_events(as_bytes(CLOUD | {"type": type, "data": data}), headers(STRUCTURED), 9.0)

@@ -44,3 +44,14 @@ def test_files_for_searching_are_written_beside(tmp_path: Path) -> None:
     }  # fmt: skip
     assert write_files(files, tmp_path / "elastic") == list(files)
     assert f"{tmp_path}/logs/*.log" in (tmp_path / "elastic" / "filebeat.yml").read_text()
+
+
+@pytest.mark.parametrize("damaged", [b"{", b"[1]", b"\xff"])
+def test_a_damaged_record_makes_every_other_file_somebodys(tmp_path: Path, damaged: bytes) -> None:
+    settings = parse(SMALL)
+    files = write_files(rendered(settings), tmp_path)
+    (tmp_path / ".written.json").write_bytes(damaged)
+    assert write_files(rendered(settings), tmp_path) == files
+    (tmp_path / ".written.json").write_bytes(damaged)
+    with pytest.raises(UsageError, match="was changed by somebody: --force"):
+        write_files(rendered(parse(SMALL + "[serving]\nport = 9000\n")), tmp_path)

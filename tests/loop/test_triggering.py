@@ -10,16 +10,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.projects import write_project
 from tests.pushes import START, TRIGGERS, Running, git, more_rows, push, pushed_project
 
 from everloop import store as tables
 from everloop.checks import Verdict
-from everloop.errors import EverloopError
+from everloop.errors import EverloopError, SettingsError
 from everloop.loop.acting import make_ready
 from everloop.loop.commands import post
 from everloop.loop.controller import Developed
 from everloop.loop.trigger_views import event_of, listing, trial
-from everloop.loop.workspace import Workspace
+from everloop.loop.workspace import Workspace, opened
 from everloop.store import Connection, Store
 from everloop.triggers import ALERT, Stored, objects_event, push_event
 from everloop.types import Event
@@ -360,3 +361,20 @@ def test_a_crash_around_any_transaction_leaves_one_decision_and_one_version(
     with capsys.disabled():
         print(f"\ntriggers: {trigger} crashed at {points} points")
     assert points > 9
+
+
+@pytest.mark.parametrize(
+    ("triggers", "words"),
+    [
+        ("when = 'data_drift & nosuch'", "nosuch"),
+        ("schedule = { cron = '0 25 * * *' }", "cron = '0 25"),
+        ("data_drift = true\nnew_labels = true\nwhen = 'data_drift and new_labels'", "when"),
+    ],
+)
+def test_the_list_refuses_what_the_controller_would(tmp_path: Path, triggers: str, words: str) -> None:
+    folder = write_project(tmp_path / "project", days=5)
+    with (folder / "everloop.toml").open("a") as file:
+        file.write(f"\n[triggers]\n{triggers}\n")
+    with opened(folder) as workspace, pytest.raises(SettingsError, match=words) as caught:
+        listing(workspace, START)
+    assert caught.value.line

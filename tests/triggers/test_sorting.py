@@ -8,7 +8,18 @@ import pytest
 from tests.test_settings import SMALL
 
 from everloop.settings import Settings, parse
-from everloop.triggers import ALERT, Book, Looked, Sorted, Stored, classify, objects_event, push_event, sort_events
+from everloop.triggers import (
+    ALERT,
+    OBJECTS,
+    Book,
+    Looked,
+    Sorted,
+    Stored,
+    classify,
+    objects_event,
+    push_event,
+    sort_events,
+)
 from everloop.types import Event
 
 
@@ -146,6 +157,34 @@ def test_a_poll_and_a_webhook_of_one_thing_have_one_id() -> None:
 
 
 def test_alerts_are_off_or_name_themselves() -> None:
-    alert = Event("a-1", ALERT, "alertmanager", 1.0, "EverloopErrors")
+    alert = Event("a-1", ALERT, "alertmanager", 1.0, "EverloopErrors", {"status": "firing"})
     assert sort("", alert).finals[0].reason == "alert is turned off in [triggers]"
-    assert sort("alert = true\n", alert).occurrences["alert"].reason == "alert EverloopErrors"
+    asked = "alert = { names = ['Everloop*'] }\n"
+    assert sort(asked, alert).occurrences["alert"].reason == "alert EverloopErrors"
+
+
+@pytest.mark.parametrize(
+    ("triggers", "name", "status", "told"),
+    [
+        ("alert = true\n", "Shop", "resolved", "alert Shop is resolved"),
+        (
+            "alert = true\n",
+            "EverloopServerDown",
+            "firing",
+            "alert EverloopServerDown is not among [triggers.alert] names",
+        ),
+        ("alert = { names = ['Ride*'] }\n", "Shop", "firing", "alert Shop is not among [triggers.alert] names"),
+    ],
+)
+def test_an_alert_that_is_over_or_not_asked_for_ends(triggers: str, name: str, status: str, told: str) -> None:
+    found = sort(triggers, Event("a-1", ALERT, "alertmanager", 1.0, name, {"status": status}))
+    assert [final.reason for final in found.finals] == [told]
+    assert found.occurrences == {}
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"objects": "x"}, {"objects": None}, {"objects": ["a"]}, {"objects": [{"size": 1}]}]
+)
+def test_objects_that_cannot_be_read_end(told: dict[str, Any]) -> None:
+    found = sort(STORAGE, Event("o-1", OBJECTS, "me", 1.0, "", told))
+    assert [final.reason for final in found.finals] == ["names no object"]

@@ -12,7 +12,7 @@ __all__ = ["backtest"]
 
 def backtest(
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
-    data: Annotated[str | None, typer.Option(help="Files of history. Default: [data] source.")] = None,
+    data: Annotated[str | None, typer.Option(help="Files of history. Default: \\[data] source.")] = None,
     out: Annotated[Path, typer.Option(help="Where the report and the summary go.")] = Path("backtest"),
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     schedules: Annotated[bool, typer.Option(help="Compare with retraining by the calendar.")] = True,

@@ -62,14 +62,14 @@ def report(
     json: Json = False,
 ) -> None:
     """Write a version's metrics beside the champion's, the gate's verdict and its data as Markdown."""
-    from everloop.cli.output import show_json
+    from everloop.cli.output import show_json, write_out
     from everloop.loop.version_report import render_report
     from everloop.loop.workspace import opened
 
     with opened(project) as workspace:
         text = render_report(workspace, version)
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        write_out(out, text)
     if json:
         show_json({"report": text, "file": str(out) if out else None})
     elif out is None:
@@ -78,7 +78,7 @@ def report(
 
 @ci.command()
 def comment(
-    file: Annotated[Path, typer.Argument(help="What `everloop ci report` wrote.")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `everloop ci report` wrote.")],
     repository: Annotated[str, typer.Option(help="OWNER/NAME.")],
     commit: Annotated[str, typer.Option(help="A commit that the pull request brought.")],
     token: Annotated[str, typer.Option(envvar="GITHUB_TOKEN", help="May write comments.", show_default=False)],
@@ -89,7 +89,7 @@ def comment(
     from everloop.cli.output import show_json
     from everloop.loop.pull_request import comment
 
-    address = comment(file.read_text(encoding="utf-8"), repository, commit, token, api)
+    address = comment(file.read_text(encoding="utf-8", errors="replace"), repository, commit, token, api)
     if json:
         show_json({"comment": address})
     else:

@@ -70,7 +70,9 @@ def check(
 
 @data.command()
 def profile(
-    what: Annotated[list[str] | None, typer.Argument(help="Files, or a training set. Default: [data] source.")] = None,
+    what: Annotated[
+        list[str] | None, typer.Argument(help="Files, or a training set. Default: \\[data] source.")
+    ] = None,
     against: Annotated[str | None, typer.Option(help="A training set such as data-1, or a file.")] = None,
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("profile.html"),
     project: Folder = Path("."),
@@ -79,7 +81,7 @@ def profile(
     """Write a page that shows what rows look like: columns, the target by each of them, time, doubles, drift."""
     import msgspec
 
-    from everloop.cli.output import Bar, show_json
+    from everloop.cli.output import Bar, show_json, write_out
     from everloop.loop.profiling import profile_data
     from everloop.loop.workspace import opened
 
@@ -88,7 +90,7 @@ def profile(
     if json:
         show_json(msgspec.to_builtins(found))
         return
-    out.write_text(found.page(), encoding="utf-8")
+    write_out(out, found.page())
     for note in found.notes:
         print(f"note: {note}")
     print(f"{found.profile.rows:,} rows, {len(found.profile.columns)} columns: {out}")

@@ -16,7 +16,7 @@ def deploy(
     version: Annotated[str, typer.Argument(help="A version whose gate passed, such as v3.", autocompletion=versions)],
     strategy: Annotated[
         Literal["canary", "shadow", "ab", "bandit", "replace"] | None,
-        typer.Option(help="Default: [deployment] strategy."),
+        typer.Option(help="Default: \\[deployment] strategy."),
     ] = None,
     reason: Annotated[str, typer.Option(help="Why; it is stored with the decision.")] = "a person asked for it",
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),

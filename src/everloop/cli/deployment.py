@@ -47,7 +47,7 @@ def report(
     page: Annotated[Path | None, typer.Option("--html", help="Write a page with a picture into this file.")] = None,
 ) -> None:
     """Say what a rollout showed: effect with its interval, slices, exposure, errors, latency, and its verdict."""
-    from everloop.cli.output import show_json, show_record, show_table
+    from everloop.cli.output import show_json, show_record, show_table, write_out
     from everloop.loop.rollout_page import page as page_of
     from everloop.loop.rollout_report import report
     from everloop.loop.workspace import opened
@@ -55,7 +55,7 @@ def report(
     with opened(project) as workspace:
         told = report(workspace, rollout)
     if page:
-        page.write_text(page_of(told), encoding="utf-8")
+        write_out(page, page_of(told))
     if json:
         show_json(told)
     else:

@@ -14,9 +14,9 @@ def feedback(
     file: Annotated[
         Path, typer.Argument(help="Rows with prediction_id, the true value, and row where one has several.")
     ],
-    value: Annotated[str | None, typer.Option(help="The column of true values. Default: [data] target.")] = None,
+    value: Annotated[str | None, typer.Option(help="The column of true values. Default: \\[data] target.")] = None,
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
-    url: Annotated[str | None, typer.Option(help="The server. Default: [serving] host and port.")] = None,
+    url: Annotated[str | None, typer.Option(help="The server. Default: \\[serving] host and port.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="Holds the token that labels need.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

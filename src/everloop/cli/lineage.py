@@ -25,7 +25,7 @@ def lineage(
     """Follow something back to the data and code that it was made of, or on to what was made of it."""
     import msgspec
 
-    from everloop.cli.output import show_json
+    from everloop.cli.output import show_json, write_out
     from everloop.errors import UsageError
     from everloop.loop.lineage import lineage, text_of
     from everloop.loop.workspace import opened
@@ -43,7 +43,7 @@ def lineage(
     if out:
         from everloop.loop.lineage_picture import picture
 
-        out.write_bytes(picture(found, out.suffix[1:]))
+        write_out(out, picture(found, out.suffix[1:]))
     if json:
         show_json(msgspec.to_builtins(found))
     else:

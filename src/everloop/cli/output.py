@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-__all__ = ["Bar", "show_json", "show_record", "show_replay", "show_table"]
+from everloop.errors import UsageError
+
+__all__ = ["Bar", "show_json", "show_record", "show_replay", "show_table", "write_out"]
+
+
+def write_out(path: Path, content: str | bytes) -> None:
+    """Write what was asked for into a file; raises UsageError where that place holds none."""
+    try:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}): name a file in a folder that is there"
+        ) from error
+
 
 PIPED = 200  # columns of a table that goes into a file or a pipe
 

@@ -14,7 +14,7 @@ def predict(
     file: Annotated[Path, typer.Argument(help="Rows with the model's columns: CSV, TSV, Parquet or JSON lines.")],
     out: Annotated[Path | None, typer.Option(help="A CSV for rows and answers. Default: the terminal.")] = None,
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
-    url: Annotated[str | None, typer.Option(help="The server. Default: [serving] host and port.")] = None,
+    url: Annotated[str | None, typer.Option(help="The server. Default: \\[serving] host and port.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Send the rows of a file to the server, raw ones through the features function, and print them with answers."""

@@ -12,9 +12,9 @@ __all__ = ["serve"]
 
 def serve(
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
-    host: Annotated[str | None, typer.Option(help="Default: [serving] host.")] = None,
-    port: Annotated[int | None, typer.Option(help="0 takes a free one. Default: [serving] port.")] = None,
-    grpc_port: Annotated[int | None, typer.Option(help="gRPC too. Default: [serving] grpc_port, or none.")] = None,
+    host: Annotated[str | None, typer.Option(help="Default: \\[serving] host.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one. Default: \\[serving] port.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC too. Default: \\[serving] grpc_port, or none.")] = None,
     clock: Annotated[Literal["wall", "event"], typer.Option(help="event: requests carry their time.")] = "wall",
     token_file: Annotated[Path | None, typer.Option(help="Holds the token that labels need.")] = None,
 ) -> None:

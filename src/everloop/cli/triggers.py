@@ -35,7 +35,9 @@ def list_(project: Folder = Path("."), json: Json = False) -> None:
 
 @triggers.command("test")
 def try_(
-    event: Annotated[Path, typer.Argument(help="A JSON file: a CloudEvent, or the body of a webhook.")],
+    event: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A JSON file: a CloudEvent, or the body of a webhook.")
+    ],
     project: Folder = Path("."),
     json: Json = False,
 ) -> None:
@@ -61,16 +63,21 @@ def push(
     before: Annotated[str, typer.Option(help="The commit it was at.")],
     commit: Annotated[str, typer.Option(help="The commit it is at.")],
     project: Folder = Path("."),
+    json: Json = False,
 ) -> None:
     """Tell the loop that a branch moved, as the git hook does; what a poll saw already is not told twice."""
     import time
 
-    from everloop.loop.commands import post
+    from everloop.cli.output import show_json
+    from everloop.loop.hooks import pushed
     from everloop.loop.workspace import opened
-    from everloop.triggers import push_event
 
     with opened(project) as workspace:
-        post(workspace.store, push_event(branch=branch, commit=commit, before=before, time=time.time(), source="hook"))
+        told = pushed(workspace, branch, before, commit, time.time())
+    if json:
+        show_json(told)
+    else:
+        print(f"{told['event']}: {'told' if told['stored'] else 'known already'}")
 
 
 @hook.command()

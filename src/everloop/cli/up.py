@@ -12,7 +12,7 @@ __all__ = ["up"]
 
 def up(
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
-    port: Annotated[int | None, typer.Option(help="Default: [serving] port.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default: \\[serving] port.")] = None,
 ) -> None:
     """Run the project: server and controller under one supervisor, until Ctrl-C or SIGTERM."""
     from everloop.loop.up import run_up

@@ -14,6 +14,7 @@ from everloop.errors import UsageError
 from everloop.exporters import cloud_build, github_actions, jenkins
 from everloop.exporters.stages import Described
 from everloop.loop.dataset import data_folder
+from everloop.loop.written_files import write_texts
 from everloop.settings import FILE, load
 
 __all__ = ["System", "describe", "write_files"]
@@ -38,9 +39,7 @@ def write_files(folder: Path, system: System, branch: str = "main", *, force: bo
             f"{', '.join(changed)} is there already, with other content, and nothing was written: move it away, or say "
             "--force to replace it"
         )
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
+    write_texts(folder, files)
     return list(files)
 
 

@@ -35,17 +35,18 @@ ASKED = (RETRAIN, DEPLOY, APPROVE, PROMOTE, ROLLBACK)
 """What a person may ask for: `data` holds a `reason`, a `version` where one is meant, and a `strategy` to deploy by."""
 
 
-def post(target: Store, event: Event) -> None:
-    """Store an event; one that is there already (same id) is left alone."""
+def post(target: Store, event: Event) -> bool:
+    """Store an event and return whether it is new; one that is there already (same id) is left alone."""
     with target.begin() as connection:
-        put(connection, event)
+        return put(connection, event)
 
 
-def put(connection: Connection, event: Event) -> None:
+def put(connection: Connection, event: Event) -> bool:
     """Store an event in a transaction, as `post` does."""
     known = connection.execute(sa.select(store.event.c.id).where(store.event.c.id == event.id)).scalar()
     if known is None:
         connection.execute(store.event.insert().values(**as_json(event), status="new"))
+    return known is None
 
 
 def waiting(target: Store, type: str) -> list[Event]:

@@ -91,6 +91,15 @@ def _cloud_event(found: Any, now: float) -> Event:
         made = [_stored(_field(data, "name", str), data.get("size"), data.get("etag") or data.get("generation") or id)]
         moment = _time(event.get("time"), now)
         return objects_event(f"gs://{_field(data, 'bucket', str)}", made, time=moment, source="gs")
+    if type == OBJECTS:
+        told = [_object(one, "an object of a bucket") for one in _field(data, "objects", list)]
+        made = [_stored(_field(one, "name", str), one.get("size"), one.get("etag") or id) for one in told]
+        return objects_event(
+            _field(data, "url", str), made, time=_time(event.get("time"), now), source=source[:_LONGEST]
+        )
+    if type == PUSH:
+        told_push = {name: _field(data, name, str) for name in ("branch", "commit", "before")}
+        return _bounded(push_event(**told_push, time=_time(event.get("time"), now), source=source[:_LONGEST]))
     subject = str(event.get("subject") or "")
     if max(map(len, (type, source, subject))) > _LONGEST:
         raise RequestError(f"type, source and subject of a CloudEvent have at most {_LONGEST} characters here")
@@ -126,7 +135,11 @@ def _push(source: str, told: Mapping[str, Any], repository: Any, now: float) -> 
         repository=str(repository or ""),
         paths=paths if told.get("total_commits_count", len(commits)) <= len(commits) else None,
     )
-    return [msgspec.structs.replace(event, subject=event.subject[:_LONGEST])]
+    return [_bounded(event)]
+
+
+def _bounded(event: Event) -> Event:
+    return msgspec.structs.replace(event, subject=event.subject[:_LONGEST])
 
 
 def _alert(found: Any) -> Event:

@@ -13,6 +13,7 @@ from everloop.exporters.elastic import policy, template
 from everloop.exporters.kibana import saved_objects
 from everloop.exporters.log_files import filebeat, logstash
 from everloop.exporters.prometheus import Limits, Places
+from everloop.loop.written_files import write_texts
 from everloop.settings import Settings, seconds
 
 __all__ = ["rendered", "rendered_elastic", "write_files"]
@@ -26,15 +27,12 @@ def write_files(files: dict[str, str], folder: Path, *, force: bool = False) -> 
 
     Raises UsageError, with nothing written, where somebody changed a file since; `force` writes over it.
     """
-    record = folder / WRITTEN
-    known = msgspec.json.decode(record.read_bytes(), type=dict[str, str]) if record.is_file() else {}
+    known = _written(folder / WRITTEN)
     changed = [name for name, text in files.items() if _changed(folder / name, text, known.get(name))]
     if changed and not force:
         raise UsageError(f"{', '.join(changed)} in {folder} was changed by somebody: --force writes over it")
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    record.write_bytes(msgspec.json.encode({name: _hash(text.encode()) for name, text in files.items()}))
+    record = msgspec.json.encode({name: _hash(text.encode()) for name, text in files.items()}).decode()
+    write_texts(folder, files | {WRITTEN: record})
     return list(files)
 
 
@@ -65,6 +63,14 @@ def rendered_elastic(settings: Settings, logs: Path, days: int) -> dict[str, str
 
 def _json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+def _written(record: Path) -> dict[str, str]:
+    """Return what was written, by the record of it; where that is damaged, every other file is somebody's."""
+    try:
+        return msgspec.json.decode(record.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
 
 
 def _changed(path: Path, text: str, written: str | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import threading
 import time
 from typing import Any
@@ -28,6 +29,8 @@ def smoke(workspace: Workspace, url: str, version: str | None = None, patience: 
     Without a version the plan chooses who answers. Raises CheckError for answers that are none, SystemError_ where
     nothing is ready within `patience` seconds.
     """
+    if not 0 <= patience <= 3600:
+        raise UsageError(f"patience of {patience} s: wait 0 to 3600 seconds")
     rows = _rows(workspace, version)
     name = f"{workspace.name}/versions/{version}" if version else workspace.name
     with contextlib.closing(Client(url, name, patience)) as client:
@@ -52,6 +55,8 @@ def load(
     """
     if not (0 < seconds <= 300 and 0 < connections <= 64 and most > 0):
         raise UsageError("a load test takes up to 300 seconds, 64 connections and at least one request")
+    if p99 is not None and not 0 < p99 < math.inf:
+        raise UsageError(f"a bound of {p99 * 1000:g} ms for the 99th percentile holds nothing: name one above 0")
     rows = _rows(workspace, None)
     callers = [_Caller(url, workspace.name, rows, seconds, most // connections or 1) for _ in range(connections)]
     started = time.perf_counter()

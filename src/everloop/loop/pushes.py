@@ -7,7 +7,7 @@ from typing import Literal
 
 from everloop import git
 from everloop.data import schema_file
-from everloop.errors import SystemError_
+from everloop.errors import SystemError_, UsageError
 from everloop.loop.dataset import data_folder
 from everloop.loop.pipeline_versions import versions
 from everloop.loop.workspace import Workspace
@@ -24,10 +24,13 @@ _NOTHING = ("*.md", "docs/*", "LICENSE*", ".gitignore", ".dvcignore", ".github/*
 def kind_of_push(workspace: Workspace, commit: str) -> Kind:
     """Return what a commit brings: code that the deployed pipeline version has not, else anything not trained on yet.
 
-    Without a deployed version it is code; what was deployed but never trained counts as data. Raises SystemError_
+    Without a deployed version it is code; what was deployed but never trained counts as data. Raises UsageError
     for a commit that the repository does not have.
     """
-    commit = git.commit_of(workspace.folder, commit)
+    try:
+        commit = git.commit_of(workspace.folder, commit)
+    except SystemError_ as error:
+        raise UsageError(str(error)) from error
     deployed = next((row["commit"] for row in versions(workspace) if row["active"]), None)
     folder = data_folder(workspace.settings)
     if deployed is None or "code" in (kind_of(name, folder) for name in _changed(workspace, deployed, commit)):

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from everloop import store
 from everloop.checks import Verdict
-from everloop.errors import NotFoundError
+from everloop.errors import NotFoundError, UsageError
 from everloop.loop.controller import ControllerState
 from everloop.loop.records import load_state
 from everloop.loop.watch import label_coverage
@@ -27,8 +27,12 @@ def report(workspace: Workspace, id: str | None = None) -> dict[str, Any]:
     """Return the report of a rollout, of the newest one without an id; raises `NotFoundError`."""
     rows = workspace.store.rows(sa.select(store.rollout).order_by(store.rollout.c.started, store.rollout.c.id))
     row = next((r for r in reversed(rows) if id in (None, r["id"])), None)
+    if not rows:
+        raise UsageError(
+            "there was no rollout yet: a retraining that passes its gate, or `everloop deploy`, begins one"
+        )
     if row is None:
-        raise NotFoundError("rollout", id or "of this project", [r["id"] for r in rows])
+        raise NotFoundError("rollout", str(id), [r["id"] for r in rows])
     with workspace.store.read() as connection:
         state: ControllerState = load_state(connection, "controller", ControllerState)
     rollout = msgspec.convert(row["state"], RolloutState, strict=False)

@@ -13,10 +13,11 @@ from everloop.errors import UsageError
 from everloop.loop.controller import ControllerState
 from everloop.loop.notices import alertmanager, cloud_events, github, gitlab, s3
 from everloop.loop.records import load_state
+from everloop.loop.sensors import sensors_of
 from everloop.loop.triggering import Triggering
 from everloop.loop.workspace import Workspace
-from everloop.settings import seconds
-from everloop.triggers import SENSED, Book, TriggerState, names_in
+from everloop.settings import located, seconds
+from everloop.triggers import SENSED, Book, TriggerState, lengthened, names_in, rules_of
 from everloop.types import Event, as_json, show_time
 
 __all__ = ["event_of", "listing", "trial"]
@@ -29,6 +30,9 @@ DRIFT = {"realised_loss", "challenger_gain", "window_growth"}
 def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:
     """Return each trigger: whether it is on, its last decision, and how long it still rests."""
     triggers, newest = workspace.settings.triggers, _newest(workspace)
+    with located(workspace.folder):  # what the controller would refuse is refused here
+        rules_of(triggers)
+    sensors_of(workspace)
     with workspace.store.read() as connection:
         book: Book = load_state(connection, "triggers", Book)
         state: ControllerState = load_state(connection, "controller", ControllerState)
@@ -37,10 +41,10 @@ def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:
         if name in ("when", "busy", "budget", "period", "ignore"):
             continue
         section, last = triggers.of(name), newest.get(name)
-        rests = book.last.get(name)
+        rests, wait = book.last.get(name), seconds(getattr(section, "cooldown", "0s"))
         if name == "concept_drift" and section is not None:
-            rests = max(state.retrainings, default=None)
-        left = (rests + seconds(getattr(section, "cooldown", "0s")) - now) if rests is not None and section else 0.0
+            rests, wait = max(state.retrainings, default=None), lengthened(wait, state.fruitless)
+        left = rests + wait - now if rests is not None and section else 0.0
         rows.append(
             {
                 "trigger": name,

@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from everloop.errors import SettingsError
 from everloop.settings.sections import Elastic, Settings
-from everloop.settings.triggers import DataDrift, NewLabels, Triggers
+from everloop.settings.triggers import DataDrift, NewLabels, Schedule, Triggers
 from everloop.settings.units import seconds, size
 
 __all__ = ["check_values", "line_of"]
 
+_DURATIONS = ("poll", "debounce", "cooldown", "period", "every")
+_COUNTS = ("workers", "threads", "batch_rows", "max_requests")
+
 
 def check_values(settings: Settings, text: str, path: str) -> None:
     """Refuse, with a SettingsError, a value outside its range or in a wrong form."""
-    durations = [
-        (["replay", "label_delay"], settings.replay.label_delay),
-        (["replay", "training_time"], settings.replay.training_time),
-        (["replay", "rollout_delay"], settings.replay.rollout_delay),
+    lasting = [
         (["monitoring", "interval"], settings.monitoring.interval),
         (["monitoring", "block"], settings.monitoring.block),
         (["monitoring", "stale"], settings.monitoring.stale),
         (["training", "horizon"], settings.training.horizon),
+        (["serving", "timeout"], settings.serving.timeout),
+        (["storage", "seal"], settings.storage.seal),
+    ]
+    durations = [
+        (["replay", "label_delay"], settings.replay.label_delay),
+        (["replay", "training_time"], settings.replay.training_time),
+        (["replay", "rollout_delay"], settings.replay.rollout_delay),
         (["training", "gap"], settings.training.gap),
         (["data", "checks", "future"], settings.data.checks.future),
-        (["serving", "timeout"], settings.serving.timeout),
         (["serving", "batch_wait"], settings.serving.batch_wait),
-        (["storage", "seal"], settings.storage.seal),
     ]
     if settings.storage.retention is not None:
         durations.append((["storage", "retention"], settings.storage.retention))
-    durations += _durations_of_triggers(settings.triggers)
+    for keys, value in _durations_of_triggers(settings.triggers):
+        (lasting if keys[-1] in ("poll", "period", "every") else durations).append((keys, value))
     checked = [(keys, value, seconds) for keys, value in durations]
+    checked += [(keys, value, _lasting) for keys, value in lasting]
     sizes = [(["serving", "max_body"], settings.serving.max_body), (["events", "max_body"], settings.events.max_body)]
     for keys, value, check in [*checked, *((keys, value, size) for keys, value in sizes)]:
         try:
             check(value)
         except ValueError as error:
             raise SettingsError(f"[{'.'.join(keys)}] {error}", path, line_of(text, keys)) from None
-    if not settings.deployment.steps:
-        raise SettingsError(
-            "[deployment.steps] must hold one share at least", path, line_of(text, ["deployment", "steps"])
-        )
+    steps = settings.deployment.steps
+    if not steps or steps[0] <= 0 or any(b <= a for a, b in pairwise(steps)):
+        told = "[deployment.steps] must hold one share at least, each above 0 and above the one before"
+        raise SettingsError(told, path, line_of(text, ["deployment", "steps"]))
     _check_forms(settings, text, path)
     _check_rules(settings, text, path)
     ranges = [
@@ -55,7 +63,11 @@ def check_values(settings: Settings, text: str, path: str) -> None:
         (["deployment", "split"], settings.deployment.split, 0.0, 1.0),
         (["deployment", "max_latency_ratio"], settings.deployment.max_latency_ratio, 1.0, 1000.0),
         (["deployment", "max_disparity_increase"], settings.deployment.max_disparity_increase, 0.0, 1000.0),
+        (["deployment", "minimum_labels"], settings.deployment.minimum_labels, 0, 1_000_000_000),
+        (["deployment", "max_days"], settings.deployment.max_days, 0.0, 3650.0),
         *_ranges_of_triggers(settings.triggers),
+        *((keys, port, 0, 65535) for keys, port in _ports(settings)),
+        *((["serving", key], getattr(settings.serving, key), 1, 1_000_000) for key in _COUNTS),
         (["monitoring", "false_alarms"], settings.monitoring.false_alarms, 1e-6, 30.0),
         *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
         (["recalibration", "bounds"], settings.recalibration.bounds[0], 0.01, 1.0),
@@ -67,8 +79,26 @@ def check_values(settings: Settings, text: str, path: str) -> None:
             raise SettingsError(message, path, line_of(text, keys))
 
 
+def _lasting(text: str) -> float:
+    if (found := seconds(text)) <= 0:
+        raise ValueError(f"{text!r} must last longer than nothing")
+    return found
+
+
+def _ports(settings: Settings) -> list[tuple[list[str], int]]:
+    serving = settings.serving
+    return [
+        (["serving", "port"], serving.port),
+        (["serving", "grpc_port"], serving.grpc_port or 0),
+        (["tracking", "ui_port"], settings.tracking.ui_port),
+        (["events", "port"], settings.events.port),
+    ]
+
+
 def _ranges_of_triggers(triggers: Triggers) -> list[tuple[list[str], float, float, float]]:
     found: list[tuple[list[str], float, float, float]] = [(["triggers", "budget"], triggers.budget, 1, 1_000_000)]
+    if triggers.drift is not None:
+        found.append((["triggers", "concept_drift", "budget"], triggers.drift.budget, 1, 1_000_000))
     if isinstance(labels := triggers.of("new_labels"), NewLabels):
         found.append((["triggers", "new_labels", "count"], labels.count, 1, 1_000_000_000))
     if isinstance(drift := triggers.of("data_drift"), DataDrift):
@@ -79,8 +109,11 @@ def _ranges_of_triggers(triggers: Triggers) -> list[tuple[list[str], float, floa
 def _durations_of_triggers(triggers: Triggers) -> list[tuple[list[str], str]]:
     found = [(["triggers", "period"], triggers.period)]
     for name in triggers.on:
-        told = {key: getattr(triggers.of(name), key, "") for key in ("poll", "debounce", "cooldown", "period", "every")}
-        found += [(["triggers", name, key], value) for key, value in told.items() if value]
+        section = triggers.of(name)
+        told = {key: getattr(section, key) for key in _DURATIONS if hasattr(section, key)}
+        if not told.get("every", "-"):  # a schedule by `cron`
+            del told["every"]
+        found += [(["triggers", name, key], value) for key, value in told.items()]
     return found
 
 
@@ -97,7 +130,8 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
     if window not in ("auto", "all") and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?\s*[smhdw]", window):
         message = f"[training.window] {window!r}: write 'auto', 'all', a number of rows or a duration such as '90d'"
         raise SettingsError(message, path, line_of(text, ["training", "window"]))
-    if (planned := settings.triggers.schedule) and bool(planned.cron) == bool(planned.every):
+    planned = settings.triggers.schedule
+    if planned is True or (isinstance(planned, Schedule) and bool(planned.cron) == bool(planned.every)):
         message = "[triggers.schedule] needs cron = '0 3 * * *' or every = '7d', one of both"
         raise SettingsError(message, path, line_of(text, ["triggers", "schedule"]))
     watched = settings.monitoring.window

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
 import msgspec
 
@@ -28,7 +28,11 @@ def load(folder: Path) -> Settings:
         raise SettingsError(
             f"not a project: there is no {FILE} here (`everloop init NAME` makes one)", path=str(folder)
         )
-    return parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"not UTF-8 at byte {error.start}: save it as UTF-8", path=str(path)) from None
+    return parse(text, str(path))
 
 
 @contextlib.contextmanager
@@ -79,11 +83,29 @@ def parse(text: str, path: str = FILE) -> Settings:
         settings = msgspec.convert(raw, Settings)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
-        keys = [k for k in place.rstrip("`").split(".") if k]
+        keys = [k for k in re.sub(r"\[[^\]]*\]", "", place.rstrip("`")).split(".") if k]
         where = f"[{'.'.join(keys)}] " if keys else ""
-        raise SettingsError(where + message[0].lower() + message[1:], path, line_of(text, keys)) from None
+        told = message[0].lower() + message[1:] + _choices(keys)
+        raise SettingsError(where + told, path, line_of(text, keys)) from None
     check_values(settings, text, path)
     return settings
+
+
+def _choices(keys: Sequence[str]) -> str:
+    """Return what may be written for a key, where that is one of some texts, or a table or a flag."""
+    kind: Any = Settings
+    for key in keys:
+        section = kind if isinstance(kind, type) else _section(kind)
+        fields = {f.name: f.type for f in msgspec.structs.fields(section)} if section else {}
+        if key not in fields:
+            return ""
+        kind = fields[key]
+    options = [kind, *getattr(kind, "__args__", ())]
+    texts = [repr(value) for one in options if get_origin(one) is Literal for value in one.__args__]
+    if texts:
+        listed = " or a list" if any(get_origin(one) is tuple for one in options) else ""
+        return f": write {' or '.join(texts)}{listed}"
+    return ": write true, false or a table of its settings" if bool in options and _section(kind) else ""
 
 
 def _refuse_unknown(raw: dict[str, Any], struct: type[msgspec.Struct], keys: list[str], text: str, path: str) -> None:
@@ -91,8 +113,10 @@ def _refuse_unknown(raw: dict[str, Any], struct: type[msgspec.Struct], keys: lis
     for key, value in raw.items():
         here = [*keys, key]
         if key not in fields:
-            inside = f" in [{'.'.join(keys)}]" if keys else ""
-            raise SettingsError(f"unknown key {key!r}{inside}{close_match(key, fields)}", path, line_of(text, here))
+            inside, near = f" in [{'.'.join(keys)}]" if keys else "", close_match(key, fields)
+            if not (keys or near):
+                near = f": the tables are {', '.join(fields)}"
+            raise SettingsError(f"unknown key {key!r}{inside}{near}", path, line_of(text, here))
         inner = _section(fields[key])
         named = getattr(fields[key], "__origin__", None) is dict  # tables that the user names
         for place, table in value.items() if named and isinstance(value, dict) else [("", value)]:

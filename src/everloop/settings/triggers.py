@@ -83,6 +83,8 @@ class NewLabels(Section, frozen=True, kw_only=True):
 class Alerts(Section, frozen=True, kw_only=True):
     """`[triggers] alert`: an alert that a monitoring system sent."""
 
+    names: tuple[str, ...] = ("*",)
+    """Patterns of names; Everloop's own alerts are taken only where one begins with `Everloop`."""
     cooldown: str = "1d"
 
 
@@ -94,7 +96,7 @@ class Triggers(Section, frozen=True, kw_only=True):
     code: CodePushes | bool = False
     repository_data: Pushes | bool = False
     storage: Objects | bool = False
-    schedule: Schedule | None = None
+    schedule: Schedule | bool = False
     data_drift: DataDrift | bool = False
     new_labels: NewLabels | bool = False
     alert: Alerts | bool = False

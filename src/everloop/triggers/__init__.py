@@ -2,7 +2,7 @@
 
 from everloop.triggers.book import Book
 from everloop.triggers.classify import Changes, classify
-from everloop.triggers.conditions import Occurrence, TriggerState, budget, cooldown, firing, no_rollout
+from everloop.triggers.conditions import Occurrence, TriggerState, budget, cooldown, firing, lengthened, no_rollout
 from everloop.triggers.events import (
     ALERT,
     OBJECTS,
@@ -41,6 +41,7 @@ __all__ = [
     "cooldown",
     "decide",
     "firing",
+    "lengthened",
     "names_in",
     "no_rollout",
     "objects_event",

@@ -16,6 +16,7 @@ __all__ = [
     "debounced",
     "firing",
     "happened",
+    "lengthened",
     "no_rollout",
     "rearmed",
 ]
@@ -68,19 +69,18 @@ def firing(name: str) -> Check[TriggerState]:
     return Check(f"firing({name})", judge)
 
 
-def cooldown(seconds: float) -> Check[TriggerState]:
-    """Pass once the last retraining lies at least that long back.
+def lengthened(seconds: float, fruitless: int) -> float:
+    """Return a cooldown: from the second retraining in a row that was no better it is twice as long each time."""
+    return seconds * 2.0 ** min(max(0, fruitless - 1), MOST_DOUBLINGS)
 
-    From the second retraining in a row that was no better it is twice as long each time.
-    """
+
+def cooldown(seconds: float) -> Check[TriggerState]:
+    """Pass once the last retraining lies at least that long back, and longer while retrainings are `fruitless`."""
 
     def judge(state: TriggerState) -> Verdict:
         if not state.retrainings:
             return Verdict("cooldown", "pass", "no retraining yet")
-        since, wait = (
-            state.time - max(state.retrainings),
-            seconds * 2 ** min(max(0, state.fruitless - 1), MOST_DOUBLINGS),
-        )
+        since, wait = state.time - max(state.retrainings), lengthened(seconds, state.fruitless)
         evidence = {"last": max(state.retrainings), "seconds": wait}
         if since < wait:
             until = show_time(max(state.retrainings) + wait)

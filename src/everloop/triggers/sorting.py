@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
 
-from everloop.settings import Pushes, Settings
+from everloop.settings import Alerts, Pushes, Settings
 from everloop.triggers.book import Book
 from everloop.triggers.classify import classify
 from everloop.triggers.conditions import Occurrence
@@ -17,6 +17,9 @@ from everloop.triggers.events import ALERT, OBJECTS, PUSH, SCHEDULE
 from everloop.types import Event
 
 __all__ = ["Final", "Looked", "Sorted", "place_of", "sort_events"]
+
+OWN = "Everloop"
+"""How the names of the alerts begin that Everloop's own rules give."""
 
 
 class Looked(msgspec.Struct, frozen=True):
@@ -62,8 +65,8 @@ def sort_events(
         kinds.setdefault(event.type, []).append(event)
     _sort_pushes(kinds.get(PUSH, []), looked, settings, prefix, found)
     _sort_objects(kinds.get(OBJECTS, []), settings, book, found)
-    for kind, trigger in ((SCHEDULE, "schedule"), (ALERT, "alert")):
-        waiting = kinds.get(kind, [])
+    alerts = _firing(kinds.get(ALERT, []), settings, found)
+    for waiting, trigger in ((kinds.get(SCHEDULE, []), "schedule"), (alerts, "alert")):
         if waiting and settings.triggers.of(trigger) is None:
             found.finals.append(Final(_ids(waiting), trigger, f"{trigger} is turned off in [triggers]"))
         elif chosen := _chosen(waiting, settings):
@@ -146,6 +149,25 @@ def _sort_branch(
     found.passed[branch] = commit
 
 
+def _firing(alerts: Sequence[Event], settings: Settings, found: Sorted) -> list[Event]:
+    """Return the alerts that fire and are asked for; Everloop's own only where a pattern names them."""
+    section, taken = settings.triggers.of("alert"), list[Event]()
+    patterns = section.names if isinstance(section, Alerts) else ("*",)
+    for event in alerts:
+        name, status = event.subject, event.data.get("status", "firing")
+        own = [pattern for pattern in patterns if not name.startswith(OWN) or pattern.startswith(OWN)]
+        said = ""
+        if section is not None and status != "firing":
+            said = f"alert {name} is {status}"
+        elif section is not None and not any(fnmatch(name, pattern) for pattern in own):
+            said = f"alert {name} is not among [triggers.alert] names"
+        if said:
+            found.finals.append(Final((event.id,), "alert", said))
+        else:
+            taken.append(event)
+    return taken
+
+
 def _sort_objects(waiting: Sequence[Event], settings: Settings, book: Book, found: Sorted) -> None:
     if not waiting:
         return
@@ -155,9 +177,9 @@ def _sort_objects(waiting: Sequence[Event], settings: Settings, book: Book, foun
     pattern, place = PurePosixPath(settings.data.source).name, place_of(settings)
     relevant, objects = list[Event](), dict[str, dict[str, Any]]()
     for event in waiting:
-        url, fresh, said = str(event.data["url"]).rstrip("/"), dict[str, dict[str, Any]](), "names no object"
-        for one in event.data.get("objects", ()):
-            full, etag = f"{url}/{one['name']}", str(one.get("etag", "")).strip('"')
+        fresh, said = dict[str, dict[str, Any]](), "names no object"
+        for full, one in _named(event):
+            etag = str(one.get("etag", "")).strip('"')
             if not full.startswith(f"{place}/") or ".." in PurePosixPath(full).parts:
                 said = f"{full} lies outside of {place}"
             elif not fnmatch(PurePosixPath(full).name, pattern):
@@ -175,6 +197,14 @@ def _sort_objects(waiting: Sequence[Event], settings: Settings, book: Book, foun
         listed = _listed([PurePosixPath(url).name for url in sorted(objects)])
         evidence = {"objects": [objects[url] for url in sorted(objects)]}
         _put(found, "storage", f"{place} has new {listed}", relevant, evidence)
+
+
+def _named(event: Event) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the objects that an event names; of one that was not read by the door, what can be read."""
+    url, told = str(event.data.get("url", "")).rstrip("/"), event.data.get("objects")
+    for one in told if isinstance(told, list) else ():
+        if isinstance(one, dict) and isinstance(name := one.get("name"), str):
+            yield f"{url}/{name}", one
 
 
 def _chosen(waiting: Sequence[Event], settings: Settings) -> Sequence[Event]:

@@ -14,7 +14,7 @@ from everloop.loop.sensors.schedule import ScheduleSensor
 from everloop.loop.sensors.sensor import Cursor, Noticed, Sensor
 from everloop.loop.sensors.storage import StorageSensor
 from everloop.loop.workspace import Workspace
-from everloop.settings import Objects, Pushes, located, seconds
+from everloop.settings import Objects, Pushes, Schedule, located, seconds
 from everloop.store import Connection
 from everloop.triggers import place_of
 
@@ -34,9 +34,9 @@ def sensors_of(workspace: Workspace) -> list[Sensor]:
         place = place_of(workspace.settings)
         there = place if "://" in place else str(workspace.path(place))
         found.append(StorageSensor(place, there, seconds(watched.poll), seconds(watched.debounce)))
-    if triggers.schedule:
+    if isinstance(planned := triggers.of("schedule"), Schedule):
         with located(workspace.folder):
-            found.append(ScheduleSensor(triggers.schedule.cron, triggers.schedule.every))
+            found.append(ScheduleSensor(planned.cron, planned.every))
     return found
 
 
