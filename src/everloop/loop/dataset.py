@@ -261,7 +261,7 @@ def _refused(
         original=staged,
     )
     return DataError(
-        f"{told}; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`", report.bad
+        f"{told}; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`", report.bad, kept.id
     )
 
 

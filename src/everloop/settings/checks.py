@@ -6,6 +6,7 @@ import re
 
 from everloop.errors import SettingsError
 from everloop.settings.sections import Elastic, Settings
+from everloop.settings.sources import faults_of
 from everloop.settings.triggers import DataDrift, NewLabels, Triggers
 from everloop.settings.units import seconds, size
 
@@ -139,6 +140,10 @@ def _check_rules(settings: Settings, text: str, path: str) -> None:
         except (SyntaxError, ValueError):
             told = f"[data.checks.rows] expression {place}, {expression!r}, is none: write such as 'start <= end'"
             raise SettingsError(told, path, line_of(text, ["data", "checks", "rows"])) from None
+    for name, source in settings.data.sources.items():
+        for key, told in faults_of(name, source):
+            keys = ["data", "sources", name, *([key] if key else [])]
+            raise SettingsError(f"[{'.'.join(keys[:3])}] {key} {told}".replace("  ", " "), path, line_of(text, keys))
     secret = settings.data.process.secret
     if not re.fullmatch(r"[A-Za-z_]\w*", secret):
         told = "[data.process.secret] the value: write the name of an environment variable, never the key"
