@@ -29,6 +29,7 @@ class Newest:
         self._columns, self._overlap, self._last = columns, overlap, ""
         self.value: Any = _read(cursor["newest"]) if cursor else None
         self._seen = {text: _order(_read(msgspec.json.decode(text)[0])) for text in cursor.get("seen", ())}
+        self._from = _order(self.start) if self.known else None
 
     @property
     def known(self) -> bool:
@@ -51,7 +52,6 @@ class Newest:
 
     def take(self, rows: Iterable[Row], *, ordered: bool) -> Iterator[Row]:
         """Yield the rows that are new; of `ordered` ones no two may have the same values in the cursor's columns."""
-        start = _order(self.start) if self.known else None
         for row in rows:
             text, order = self._identity(row)
             if ordered and text == self._last:
@@ -59,7 +59,7 @@ class Newest:
                 raise DataError(f"has two rows with {told}: name columns in cursor that tell rows apart, such as a key")
             self._last = text
             try:
-                if text in self._seen or (start is not None and order < start):
+                if text in self._seen or (self._from is not None and order < self._from):
                     continue
                 if not self.known or order > _order(self.value):
                     self.value = row[self._columns[0]]

@@ -53,16 +53,16 @@ class SqlSource:
             with engine.connect().execution_options(stream_results=True, max_row_buffer=CHUNK) as connection:
                 if engine.dialect.name == "postgresql":
                     connection = connection.execution_options(postgresql_readonly=True)
-                found = connection.execute(self._query(newest))
-                for rows in found.mappings().partitions(CHUNK):
-                    new = list(newest.take((dict(row) for row in rows), ordered=True))
-                    if len(new) > left:  # begin again where the limit is: who lies behind it was not read
-                        newest = Newest(self._settings.cursor, self._settings.overlap, cursor)
-                        new = list(newest.take(new[:left], ordered=True))
-                    left, cursor = left - len(new), newest.cursor
-                    yield Chunk([_plain(row) for row in new], cursor)
-                    if left <= 0:
-                        return
+                with connection.execute(self._query(newest)) as found:
+                    for rows in found.mappings().partitions(CHUNK):
+                        new = list(newest.take((dict(row) for row in rows), ordered=True))
+                        if len(new) > left:  # begin again where the limit is: who lies behind it was not read
+                            newest = Newest(self._settings.cursor, self._settings.overlap, cursor)
+                            new = list(newest.take(new[:left], ordered=True))
+                        left, cursor = left - len(new), newest.cursor
+                        yield Chunk([_plain(row) for row in new], cursor)
+                        if left <= 0:
+                            return
                 yield Chunk([], newest.cursor)
         finally:
             engine.dispose()

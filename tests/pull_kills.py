@@ -1,0 +1,123 @@
+"""Kills a pull with `kill -9` at one point after another, and pulls again: each row must be there once.
+
+The points are those of `tests.kills`, and around each chunk that is staged. `python -m tests.pull_kills FOLDER PLACE
+EVERY` prints one JSON line a point.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Place, Row
+from tests.kills import Points, in_child, make_mortal
+from tests.projects import history, write_project
+
+from everloop import git
+from everloop import store as tables
+from everloop.data import dvc, schema_file
+from everloop.data.sources import files, kafka, sql
+from everloop.data.staging import Staged
+from everloop.loop.pulling import Pulled, pull
+from everloop.loop.workspace import opened
+
+EACH, LIMIT = 24, 100
+NOW = 1_900_000_000.0
+
+
+def project_for(place: Place, folder: Path, extra: str = "") -> Path:
+    """Write a project under git and DVC that pulls from a place."""
+    write_project(folder)
+    (folder / "data" / "history.csv").unlink()
+    (folder / ".gitignore").write_text("/.everloop/\n")
+    text = (folder / "everloop.toml").read_text().replace("[triggers]\n", "[triggers]\nsources = true\n")
+    (folder / "everloop.toml").write_text(f"{text}\n{extra}\n[data.sources.shop]\n{place.keys}\n")
+    git.start(folder)
+    dvc.start(folder)
+    git.commit_files(folder, ["."], "start")
+    return folder
+
+
+def numbered(start: int, end: int) -> list[Row]:
+    """Return the rows of a history, each with its number."""
+    return [{"id": i} | row for i, row in enumerate(history().to_dict("records"))][start:end]  # type: ignore[operator]
+
+
+def pulled(folder: Path) -> list[Pulled]:
+    """Pull until nothing is new."""
+    found = list[Pulled]()
+    with opened(folder) as workspace:
+        while (one := pull(workspace, "shop", NOW)).rows:
+            found.append(one)
+    return found
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """Return the numbers of all rows that are there, and what else must fit."""
+    known = dvc.Repository(folder, "data")
+    there = sorted(path.name for path in (folder / "data").glob("*.csv"))
+    with opened(folder) as workspace:
+        events = workspace.store.rows(sa.select(tables.event.c.data))
+    return {
+        "ids": sorted(files.read("data/*.csv", folder)["id"].tolist()) if there else [],
+        "files": there,
+        "versioned": known.versioned(),
+        "told": sorted(event["data"]["file"] for event in events),
+        "open": git.run(folder, "status", "--porcelain") + ("changed" if known.changed() else ""),
+        "schema": schema_file.read(folder) is not None,
+    }
+
+
+def mortal(folder: Path) -> list[str]:
+    """Pull, reach a point around each thing that is made sure, and return the points."""
+    make_mortal()
+    add = Staged.add
+
+    def mortal_add(self: Staged, rows: Sequence[Row], cursor: dict[str, Any] | None) -> None:
+        Points.reach("before a chunk")
+        add(self, rows, cursor)
+        Points.reach("after a chunk")
+
+    Staged.add = mortal_add  # type: ignore[method-assign]
+    pulled(folder)
+    return list(Points.passed)
+
+
+def dies(folder: Path, point: int) -> None:
+    """Pull until a point, and not beyond."""
+    Points.death = point
+    mortal(folder)
+
+
+def resumed(folder: Path) -> dict[str, Any]:
+    """Pull after a kill, and return what is there then."""
+    pulled(folder)
+    return state(folder)
+
+
+def main(root: Path, kind: str, every: int) -> None:
+    """Print the points of a pull that lives, then what is there after a kill at each `every`th and another pull."""
+    os.environ[VARIABLE] = PASSWORD
+    kafka.CHUNK = sql.CHUNK = 10
+    root.mkdir()
+    with MAKERS[kind](root) as place:
+        folder = project_for(place, root / "project")
+        _, nothing = in_child(lambda: len(pulled(folder)))
+        assert nothing == 0, nothing
+        place.put(numbered(0, EACH))
+        _, points = in_child(lambda: mortal(folder))
+        print(json.dumps({"points": points, "after": in_child(lambda: state(folder))[1]}), flush=True)
+        for count, number in enumerate(range(1, len(points) + 1, every), 1):
+            place.put(numbered(count * EACH, count * EACH + EACH))
+            died, _ = in_child(lambda at=number: dies(folder, at))  # type: ignore[misc]
+            _, after = in_child(lambda: resumed(folder))
+            print(json.dumps({"name": points[number - 1], "died": died, "rows": (count + 1) * EACH, "after": after}), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1)
