@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ from tests.projects import history, write_project
 
 from everloop import git
 from everloop import store as tables
-from everloop.data import dvc, schema_file
+from everloop.data import dvc
 from everloop.data.sources import files, kafka, sql
 from everloop.data.staging import Staged
 from everloop.loop.pulling import Pulled, pull
 from everloop.loop.workspace import opened
 
-EACH, LIMIT = 24, 100
+EACH = 24
 NOW = 1_900_000_000.0
 
 
@@ -45,7 +46,10 @@ def project_for(place: Place, folder: Path, extra: str = "") -> Path:
 
 def numbered(start: int, end: int) -> list[Row]:
     """Return the rows of a history, each with its number."""
-    return [{"id": i} | row for i, row in enumerate(history().to_dict("records"))][start:end]  # type: ignore[operator]
+    table = history()
+    table.insert(0, "id", range(len(table)))
+    found: list[Row] = table[start:end].to_dict("records")  # type: ignore[assignment]
+    return found
 
 
 def pulled(folder: Path) -> list[Pulled]:
@@ -57,20 +61,23 @@ def pulled(folder: Path) -> list[Pulled]:
     return found
 
 
-def state(folder: Path) -> dict[str, Any]:
-    """Return the numbers of all rows that are there, and what else must fit."""
+def state(folder: Path, put: int) -> dict[str, Any]:
+    """Return which of the rows that were put are lost or there twice, and what else must fit."""
     known = dvc.Repository(folder, "data")
     there = sorted(path.name for path in (folder / "data").glob("*.csv"))
     with opened(folder) as workspace:
         events = workspace.store.rows(sa.select(tables.event.c.data))
+    ids = Counter(files.read("data/*.csv", folder)["id"].tolist())
     return {
-        "ids": sorted(files.read("data/*.csv", folder)["id"].tolist()) if there else [],
-        "files": there,
-        "versioned": known.versioned(),
-        "told": sorted(event["data"]["file"] for event in events),
+        "lost": sorted({*range(put)} - ids.keys()),
+        "twice": sorted(id for id, count in ids.items() if count > 1 or id >= put),
+        "unversioned": sorted({*there} ^ {*known.versioned()}),
+        "told": sorted({*there} ^ {event["data"]["file"] for event in events}) if len(events) == len(there) else events,
         "open": git.run(folder, "status", "--porcelain") + ("changed" if known.changed() else ""),
-        "schema": schema_file.read(folder) is not None,
     }
+
+
+RIGHT = {"lost": [], "twice": [], "unversioned": [], "told": [], "open": ""}
 
 
 def mortal(folder: Path) -> list[str]:
@@ -94,10 +101,10 @@ def dies(folder: Path, point: int) -> None:
     mortal(folder)
 
 
-def resumed(folder: Path) -> dict[str, Any]:
+def resumed(folder: Path, put: int) -> dict[str, Any]:
     """Pull after a kill, and return what is there then."""
     pulled(folder)
-    return state(folder)
+    return state(folder, put)
 
 
 def main(root: Path, kind: str, every: int) -> None:
@@ -111,12 +118,13 @@ def main(root: Path, kind: str, every: int) -> None:
         assert nothing == 0, nothing
         place.put(numbered(0, EACH))
         _, points = in_child(lambda: mortal(folder))
-        print(json.dumps({"points": points, "after": in_child(lambda: state(folder))[1]}), flush=True)
+        print(json.dumps({"points": points, "after": in_child(lambda: state(folder, EACH))[1]}), flush=True)
         for count, number in enumerate(range(1, len(points) + 1, every), 1):
-            place.put(numbered(count * EACH, count * EACH + EACH))
+            put = count * EACH + EACH
+            place.put(numbered(count * EACH, put))
             died, _ = in_child(lambda at=number: dies(folder, at))  # type: ignore[misc]
-            _, after = in_child(lambda: resumed(folder))
-            print(json.dumps({"name": points[number - 1], "died": died, "rows": (count + 1) * EACH, "after": after}), flush=True)
+            _, after = in_child(lambda there=put: resumed(folder, there))  # type: ignore[misc]
+            print(json.dumps({"name": points[number - 1], "died": died, "after": after}), flush=True)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def _write_parquet(rows: Iterator[Row], path: Path) -> None:
     for name in frame.columns[frame.dtypes.eq("object")]:
         kinds = {type(value) for value in frame[name] if value is not None}
         if len(kinds) > 1 and not kinds <= {int, float}:  # text, so that the schema refuses the rows that differ
-            frame[name] = [None if value is None else _text(value) for value in frame[name]]
+            frame[name] = [None if value is None else str(_text(value)) for value in frame[name]]
     frame.to_parquet(path, index=False)
 
 
