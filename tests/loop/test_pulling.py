@@ -124,7 +124,7 @@ def test_the_command_tells_each_source(shop: Database, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_pull_that_is_killed_anywhere_loses_and_doubles_no_row(kind: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.pull_kills", str(tmp_path / "killed"), kind, "4"]
+    command = [sys.executable, "-m", "tests.pull_kills", str(tmp_path / "killed"), kind, "5"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=280)
     assert done.returncode == 0, done.stderr
     alive, *killed = map(json.loads, done.stdout.splitlines())

@@ -143,7 +143,8 @@ def _check_rules(settings: Settings, text: str, path: str) -> None:
     for name, source in settings.data.sources.items():
         for key, told in faults_of(name, source):
             keys = ["data", "sources", name, *([key] if key else [])]
-            raise SettingsError(f"[{'.'.join(keys[:3])}] {key} {told}".replace("  ", " "), path, line_of(text, keys))
+            line = line_of(text, keys) or line_of(text, keys[:3])
+            raise SettingsError(f"[{'.'.join(keys[:3])}] {f'{key} {told}'.strip()}", path, line)
     secret = settings.data.process.secret
     if not re.fullmatch(r"[A-Za-z_]\w*", secret):
         told = "[data.process.secret] the value: write the name of an environment variable, never the key"

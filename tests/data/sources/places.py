@@ -139,7 +139,12 @@ class Broker:
         """Publish any message."""
         self._client.publish("shops/1/sold", text, qos=1).wait_for_publish(10)
 
+    def retain(self, text: str) -> None:
+        """Publish a message that the broker keeps for who subscribes later."""
+        self._client.publish("shops/1/sold", text, qos=1, retain=True).wait_for_publish(10)
+
     def close(self) -> None:
+        """End the publisher."""
         self._client.loop_stop()
 
 

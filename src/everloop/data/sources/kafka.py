@@ -18,7 +18,7 @@ from everloop.settings import Source
 __all__ = ["KafkaSource", "make"]
 
 _log = logging.getLogger("everloop.data")
-CHUNK, PATIENCE = 10_000, 30.0
+CHUNK, PATIENCE = 10_000, 15.0
 
 
 def make(settings: Source, name: str, _folder: Path, secrets: Secrets) -> KafkaSource:
