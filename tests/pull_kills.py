@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -117,6 +118,8 @@ def main(root: Path, kind: str, every: int) -> None:
         _, nothing = in_child(lambda: len(pulled(folder)))
         assert nothing == 0, nothing
         place.put(numbered(0, EACH))
+        if kind == "sqlite":
+            kill_the_first(folder, root)
         _, points = in_child(lambda: mortal(folder))
         print(json.dumps({"points": points, "after": in_child(lambda: state(folder, EACH))[1]}), flush=True)
         for count, number in enumerate(range(1, len(points) + 1, every), 1):
@@ -125,6 +128,17 @@ def main(root: Path, kind: str, every: int) -> None:
             died, _ = in_child(lambda at=number: dies(folder, at))  # type: ignore[misc]
             _, after = in_child(lambda there=put: resumed(folder, there))  # type: ignore[misc]
             print(json.dumps({"name": points[number - 1], "died": died, "after": after}), flush=True)
+
+
+def kill_the_first(base: Path, root: Path) -> None:
+    """Print what is there after kills around the commands of the first batch, which writes the schema too."""
+    alive = shutil.copytree(base, root / "alive")
+    _, points = in_child(lambda: mortal(alive))
+    for number in (n for n, name in enumerate(points, 1) if "command" in name):
+        folder = shutil.copytree(base, root / f"first-{number}")
+        died, _ = in_child(lambda at=number, place=folder: dies(place, at))  # type: ignore[misc]
+        _, after = in_child(lambda place=folder: resumed(place, EACH))  # type: ignore[misc]
+        print(json.dumps({"name": f"first {points[number - 1]}", "died": died, "after": after}), flush=True)
 
 
 if __name__ == "__main__":

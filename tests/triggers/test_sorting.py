@@ -8,7 +8,18 @@ import pytest
 from tests.test_settings import SMALL
 
 from everloop.settings import Settings, parse
-from everloop.triggers import ALERT, Book, Looked, Sorted, Stored, classify, objects_event, push_event, sort_events
+from everloop.triggers import (
+    ALERT,
+    Book,
+    Looked,
+    Sorted,
+    Stored,
+    classify,
+    objects_event,
+    pulled_event,
+    push_event,
+    sort_events,
+)
 from everloop.types import Event
 
 
@@ -149,3 +160,10 @@ def test_alerts_are_off_or_name_themselves() -> None:
     alert = Event("a-1", ALERT, "alertmanager", 1.0, "EverloopErrors")
     assert sort("", alert).finals[0].reason == "alert is turned off in [triggers]"
     assert sort("alert = true\n", alert).occurrences["alert"].reason == "alert EverloopErrors"
+
+
+def test_pulls_are_off_or_tell_what_they_brought() -> None:
+    pulled = pulled_event("shop", "shop-000001.csv", 1200, "c1", time=1.0)
+    assert sort("", pulled).finals[0].reason == "sources is turned off in [triggers]"
+    assert sort("sources = true\n", pulled).occurrences["sources"].reason == "sources 1,200 rows from shop"
+    assert pulled_event("shop", "shop-000001.csv", 1200, "c1", time=9.0).id == pulled.id

@@ -7,7 +7,7 @@ process may be killed anywhere: the next pull finishes what this one began.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -21,6 +21,8 @@ from everloop.loop.commands import post
 from everloop.loop.dataset import add_data, data_folder, quarantine_of
 from everloop.loop.lease import lease
 from everloop.loop.workspace import Workspace
+from everloop.pipelines.declared import Environment
+from everloop.pipelines.environments import build
 from everloop.triggers import pulled_event
 
 __all__ = ["Pulled", "pull"]
@@ -94,11 +96,16 @@ def _refuse_unknown_past(workspace: Workspace, name: str, file: str) -> None:
 def _fetch(workspace: Workspace, name: str, staged: Staged) -> None:
     """Stage what the source has, and seal it."""
     settings = workspace.settings.data.sources[name]
-    with opened_source(settings, name, workspace.name, workspace.folder, os.environ) as source:
+    time = workspace.settings.data.time or ""
+    with opened_source(settings, name, workspace.name, workspace.folder, os.environ, time, _environment) as source:
         for chunk in source.read(staged.cursor, settings.limit - staged.rows):
             staged.add(chunk.rows, chunk.cursor)
     if staged.rows:
         staged.seal()
+
+
+def _environment(packages: Sequence[str]) -> Path:
+    return build(Environment(tuple(packages)))
 
 
 def _add(

@@ -15,7 +15,7 @@ from everloop.settings.units import seconds
 
 __all__ = ["Kind", "Source", "faults_of"]
 
-Kind = Literal["files", "sql", "rest", "kafka", "mqtt"]
+Kind = Literal["files", "sql", "rest", "kafka", "mqtt", "feast"]
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 PAGING = r"(link|next:[^:]+|page:[^:]+|offset:[^:]+|token:[^:]+:[^:]+)?"
 COMMON = {"url", "every", "limit"}
@@ -50,6 +50,10 @@ class Source(Section, frozen=True, kw_only=True):
     wait: str = "1s"
     """How long a stream must be silent until a pull ends."""
     options: dict[str, str] = msgspec.field(default_factory=dict)
+    entities: str = ""
+    """Files of keys and times that features are looked up for."""
+    features: tuple[str, ...] = ()
+    """`view:feature`, or the name of one feature service."""
 
     @property
     def kind(self) -> Kind | None:
@@ -66,6 +70,7 @@ _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("postgresql", "postgres", "mysql", "mariadb", "sqlite", "oracle", "mssql", "duckdb"), "sql"),
     **dict.fromkeys(("http", "https"), "rest"),
     "kafka": "kafka",
+    "feast": "feast",
     **dict.fromkeys(("mqtt", "mqtts"), "mqtt"),
 }  # fmt: skip
 _KEYS: dict[Kind, set[str]] = {
@@ -74,6 +79,7 @@ _KEYS: dict[Kind, set[str]] = {
     "rest": {"cursor", "overlap", "rows", "paging", "since", "params", "headers", "rate", "retries"},
     "kafka": {"options"},
     "mqtt": {"wait"},
+    "feast": {"entities", "features"},
 }
 
 
@@ -95,6 +101,8 @@ def faults_of(name: str, source: Source) -> Iterator[tuple[str, str]]:
         yield "cursor", "is needed: the columns that order the rows and tell them apart, such as ['updated', 'id']"
     if kind == "sql" and bool(source.table) == bool(source.query):
         yield "table", "or query: one of both is needed"
+    if kind == "feast" and not (source.entities and source.features):
+        yield "entities", "and features are needed: the files of keys and times, and what is looked up for them"
     if kind in ("kafka", "mqtt") and not urlsplit(source.url).path.strip("/"):
         yield "url", f"names no topic: write {kind}://HOST:PORT/TOPIC"
 

@@ -22,7 +22,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.buckets import free_port
 from tests.databases import new_database, postgresql_server
 
-__all__ = ["MAKERS", "PASSWORD", "Place", "Row"]
+from everloop.data.sources.features import PACKAGES
+from everloop.pipelines.declared import Environment
+from everloop.pipelines.environments import build
+
+__all__ = ["MAKERS", "PASSWORD", "Place", "Row", "environment", "feast"]
 
 Row = dict[str, Any]
 PASSWORD = "p@ss/w:rd #1"
@@ -250,6 +254,82 @@ def mosquitto(folder: Path) -> Iterator[Place]:
         process.wait()
 
 
+class Features(Files):
+    """A folder into which files without `a` come, and a Feast repository that knows `a`, also as it was and will be."""
+
+    def __init__(self, folder: Path, repository: Path) -> None:
+        super().__init__(folder)
+        self.keys = f'url = "feast://{repository}"\nentities = "{folder}/*.jsonl"\nfeatures = ["known:a"]'
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Let a file come."""
+        super().put([{name: value for name, value in row.items() if name != "a"} for row in rows])
+
+
+_FEATURE_STORE = """
+project: shop
+provider: local
+registry: registry.db
+online_store: {type: sqlite, path: online.db}
+entity_key_serialization_version: 3
+"""
+_FEATURE_VIEW = """
+from datetime import timedelta
+
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast.types import Float64
+
+sold = Entity(name="sold", join_keys=["id"], value_type=ValueType.INT64)
+known = FeatureView(
+    name="known",
+    entities=[sold],
+    ttl=timedelta(days=30),
+    schema=[Field(name="a", dtype=Float64)],
+    source=FileSource(path="known.parquet", timestamp_field="event_timestamp"),
+)
+"""
+
+
+def _was(_id: int) -> float:
+    return -1.0
+
+
+def _is(id: int) -> float:
+    return id / 3
+
+
+def _will_be(_id: int) -> float:
+    return -2.0
+
+
+def environment(packages: Sequence[str]) -> Path:
+    """Return the Python of an environment with these packages."""
+    return build(Environment(tuple(packages)))
+
+
+def feast_repository(folder: Path) -> Path:
+    """Make a real repository that knows `a` of sixty ids."""
+    ids = range(60)
+    known = [
+        pd.DataFrame({"id": ids, "event_timestamp": pd.Timestamp(when, tz="UTC"), "a": [value(i) for i in ids]})
+        for when, value in (("2023-12-30", _was), ("2023-12-31", _is), ("2024-01-02", _will_be))
+    ]
+    pd.concat(known).to_parquet(folder / "known.parquet")
+    (folder / "feature_store.yaml").write_text(_FEATURE_STORE)
+    (folder / "known.py").write_text(_FEATURE_VIEW)
+    command = [str(environment(PACKAGES).with_name("feast")), "-c", str(folder), "apply"]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@contextlib.contextmanager
+def feast(folder: Path, repository: Path) -> Iterator[Place]:
+    """Give an empty folder, and features for what comes."""
+    (folder / "inbox").mkdir()
+    yield Features(folder / "inbox", repository)
+
+
 MAKERS: dict[str, Callable[..., contextlib.AbstractContextManager[Place]]] = {
     "files": files, "sqlite": sqlite, "postgresql": postgresql, "rest": rest, "kafka": kafka, "mqtt": mosquitto,
 }  # fmt: skip
+"""All but Feast, whose environment is large."""

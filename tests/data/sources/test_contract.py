@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Place, Row
+from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Place, Row, environment, feast, feast_repository
 from tests.databases import postgresql_server
 
 from everloop.data.sources.opening import opened_source
@@ -26,11 +26,17 @@ def server() -> Iterator[str]:
         yield server
 
 
-@pytest.fixture(params=[pytest.param(name, id=name) for name in MAKERS])
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return feast_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(params=[*MAKERS, pytest.param("feast", marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Return each place, empty; a first look at it has been taken."""
-    also = [request.getfixturevalue("server")] if request.param == "postgresql" else []
-    with MAKERS[request.param](tmp_path, *also) as place:
+    needs = {"postgresql": ["server"], "feast": ["repository"]}.get(request.param, [])
+    also = [request.getfixturevalue(name) for name in needs]
+    with (MAKERS | {"feast": feast})[request.param](tmp_path, *also) as place:
         assert take(place, Staged(tmp_path / "staged")) == 0
         yield place
 
@@ -42,7 +48,9 @@ def settings(place: Place, **changes: Any) -> Source:
 def take(place: Place, staged: Staged, limit: int = 1000, chunks: int = 1000, password: str = PASSWORD) -> int:
     """Stage what is new, and stop where `chunks` are staged, as a killed process does; returns the rows in it."""
     before = staged.rows
-    with opened_source(settings(place), "shop", "toy", staged.folder, {VARIABLE: password}) as source:
+    with opened_source(
+        settings(place), "shop", "toy", staged.folder, {VARIABLE: password}, "time", environment
+    ) as source:
         with closing(source.read(staged.cursor, limit)) as found:  # type: ignore[type-var]
             for chunk in found:
                 staged.add(chunk.rows, chunk.cursor)

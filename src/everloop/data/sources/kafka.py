@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from everloop.data.sources.messages import row_of
-from everloop.data.sources.secrets import Secrets
-from everloop.data.sources.source import Chunk, Cursor, Row
+from everloop.data.sources.source import Chunk, Cursor, Given, Row
 from everloop.errors import SystemError_
 from everloop.settings import Source
 
@@ -21,14 +19,14 @@ _log = logging.getLogger("everloop.data")
 CHUNK, PATIENCE = 10_000, 15.0
 
 
-def make(settings: Source, name: str, _folder: Path, secrets: Secrets) -> KafkaSource:
+def make(settings: Source, given: Given) -> KafkaSource:
     """Return the source; `options` are librdkafka's."""
     address = urlsplit(settings.url)
     config: dict[str, str | bool] = {
-        "bootstrap.servers": secrets.fill(address.netloc),
-        "group.id": f"everloop-{name}",
+        "bootstrap.servers": given.secrets.fill(address.netloc),
+        "group.id": f"everloop-{given.name}",
         "log_level": "0",
-        **secrets.filled(settings.options),
+        **given.secrets.filled(settings.options),
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from paho.mqtt.client import Client, ConnectFlags, MQTTMessage, MQTTv5, error_string
@@ -17,8 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from everloop.data.sources.messages import row_of
-from everloop.data.sources.secrets import Secrets
-from everloop.data.sources.source import Chunk, Cursor
+from everloop.data.sources.source import Chunk, Cursor, Given
 from everloop.errors import SystemError_
 from everloop.settings import Source, seconds
 
@@ -31,16 +29,18 @@ UNACKNOWLEDGED = 500
 REMEMBERED = 2 * UNACKNOWLEDGED
 
 
-def make(settings: Source, name: str, _folder: Path, secrets: Secrets) -> MqttSource:
+def make(settings: Source, given: Given) -> MqttSource:
     """Return the source; the path of the URL is the topic, in which `+` and `#` stand for any part."""
     address = urlsplit(settings.url.replace("#", "%23"))
-    client = Client(CallbackAPIVersion.VERSION2, client_id=f"everloop-{name}", protocol=MQTTv5, manual_ack=True)
+    client = Client(CallbackAPIVersion.VERSION2, client_id=f"everloop-{given.name}", protocol=MQTTv5, manual_ack=True)
     if address.username:
-        client.username_pw_set(secrets.fill(unquote(address.username)), secrets.fill(unquote(address.password or "")))
+        client.username_pw_set(
+            given.secrets.fill(unquote(address.username)), given.secrets.fill(unquote(address.password or ""))
+        )
     if address.scheme == "mqtts":
         client.tls_set()
     port = address.port or (8883 if address.scheme == "mqtts" else 1883)
-    host = secrets.fill(address.hostname or "localhost")
+    host = given.secrets.fill(address.hostname or "localhost")
     return MqttSource(client, host, port, unquote(address.path.removeprefix("/")), seconds(settings.wait))
 
 

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 
 from everloop.data.sources.newest import Newest
-from everloop.data.sources.secrets import Secrets
-from everloop.data.sources.source import Chunk, Cursor, Row
+from everloop.data.sources.source import Chunk, Cursor, Given, Row
 from everloop.errors import DataError, SystemError_
 from everloop.settings import Source
 
@@ -25,11 +23,11 @@ AGAIN = {408, 425, 429, 500, 502, 503, 504}
 TIMEOUT, FIRST_WAIT, LONGEST_WAIT = 60.0, 0.5, 60.0
 
 
-def make(settings: Source, _name: str, _folder: Path, secrets: Secrets) -> RestSource:
+def make(settings: Source, given: Given) -> RestSource:
     """Return the source."""
-    params, headers = secrets.filled(settings.params), secrets.filled(settings.headers)
+    params, headers = given.secrets.filled(settings.params), given.secrets.filled(settings.headers)
     client = httpx.Client(headers={"accept": "application/json"} | headers, timeout=TIMEOUT, follow_redirects=True)
-    return RestSource(client, secrets.fill(settings.url), params, settings)
+    return RestSource(client, given.secrets.fill(settings.url), params, settings)
 
 
 class RestSource:

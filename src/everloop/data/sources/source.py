@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Chunk", "Cursor", "Row", "Source"]
+from everloop.data.sources.secrets import Secrets
+
+__all__ = ["Chunk", "Cursor", "Given", "Row", "Source"]
 
 Row = dict[str, Any]
 """Values as JSON has them, besides times, decimals and the like, which are written as text or numbers."""
 Cursor = dict[str, Any]
 """Where a source goes on, as JSON."""
+
+
+class Given(NamedTuple):
+    """What a source is made with, besides its own settings."""
+
+    name: str
+    """Of project and source."""
+    folder: Path
+    """Where relative paths lie."""
+    secrets: Secrets
+    time: str
+    """The column of event time; "" where there is none."""
+    build: Callable[[Sequence[str]], Path]
+    """Returns the Python of an environment of its own with these packages."""
 
 
 class Chunk(NamedTuple):

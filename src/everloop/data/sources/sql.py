@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from everloop.data.sources.newest import Newest
-from everloop.data.sources.secrets import Secrets
-from everloop.data.sources.source import Chunk, Cursor, Row
+from everloop.data.sources.source import Chunk, Cursor, Given, Row
 from everloop.errors import UsageError
 from everloop.settings import Source
 
@@ -20,19 +18,19 @@ __all__ = ["SqlSource", "make"]
 CHUNK = 10_000
 
 
-def make(settings: Source, _name: str, folder: Path, secrets: Secrets) -> SqlSource:
+def make(settings: Source, given: Given) -> SqlSource:
     """Return the source; a relative SQLite file lies in `folder`."""
     url = sa.make_url(settings.url)
     url = url.set(
-        username=secrets.fill(url.username) if url.username else None,
-        password=secrets.fill(str(url.password)) if url.password else None,
-        host=secrets.fill(url.host) if url.host else None,
-        database=secrets.fill(url.database) if url.database else None,
+        username=given.secrets.fill(url.username) if url.username else None,
+        password=given.secrets.fill(str(url.password)) if url.password else None,
+        host=given.secrets.fill(url.host) if url.host else None,
+        database=given.secrets.fill(url.database) if url.database else None,
     )
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite":
-        path = folder / (url.database or "")
+        path = given.folder / (url.database or "")
         if not path.is_file():
             raise UsageError(f"url: there is no file {path}")
         url = url.set(database=str(path))

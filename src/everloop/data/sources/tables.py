@@ -11,18 +11,17 @@ import msgspec
 
 from everloop.data.sources import files, objects
 from everloop.data.sources.messages import UNREADABLE
-from everloop.data.sources.secrets import Secrets
-from everloop.data.sources.source import Chunk, Cursor, Row
+from everloop.data.sources.source import Chunk, Cursor, Given, Row
 from everloop.errors import DataError
 from everloop.settings import Source
 
 __all__ = ["TablesSource", "make"]
 
 
-def make(settings: Source, _name: str, folder: Path, secrets: Secrets) -> TablesSource:
+def make(settings: Source, given: Given) -> TablesSource:
     """Return the source; a relative path lies in `folder`."""
-    url = secrets.fill(settings.url)
-    return TablesSource(url if "://" in url else str(folder / url))
+    url = given.secrets.fill(settings.url)
+    return TablesSource(url if "://" in url else str(given.folder / url))
 
 
 class TablesSource:
