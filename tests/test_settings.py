@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from everloop.errors import SettingsError
-from everloop.settings import load, parse, place, seconds, size
+from everloop.settings import Source, load, parse, place, seconds, size
 
 SMALL = """\
 [project]
@@ -141,3 +141,41 @@ def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "everloop.toml").write_bytes(SMALL.encode() + b"# caf\xe9\n")
     with pytest.raises(SettingsError, match=r"not UTF-8 at byte \d+: save it as UTF-8"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "line", "words"),
+    [
+        ("url = 'ftp://host/a'", 9, "[data.sources.shop] url begins with none of"),
+        ("url = 'postgresql://me:geheim@host/shop'\ntable = 'a'\ncursor = ['id']", 9, "holds a secret: write the name"),
+        ("url = 'postgresql://me@host/shop'\ntable = 'a'", 8, "cursor is needed"),
+        ("url = 'sqlite:///a.db'\ncursor = ['id']", 8, "table or query: one of both is needed"),
+        ("url = 'https://host/a'\ncursor = ['id']\npaging = 'pages'", 11, "'pages': write 'link', 'next:PATH'"),
+        ("url = 'https://host/a?api_key=geheim'\ncursor = ['id']", 9, "holds a secret"),
+        ("url = 'https://host/a'\ncursor = ['id']\nheaders = { Authorization = 'geheim' }", 11, "holds a secret"),
+        ("url = 'kafka://host:9092'", 9, "names no topic: write kafka://HOST:PORT/TOPIC"),
+        ("url = 'kafka://host:9092/a'\nquery = 'b'", 10, "query is nothing that kafka takes"),
+        ("url = 'kafka://host/a'\noptions = { 'sasl.password' = 'geheim' }", 10, "holds a secret"),
+        ("url = 'mqtt://host/a'\nwait = 'long'", 10, "no duration"),
+        ("url = 'a/*.csv'\nlimit = 0", 10, "limit 0 is less than 1"),
+        ("url = 'a/*.csv'\nevry = '1h'", 10, "did you mean 'every'"),
+    ],
+)
+def test_a_source_that_cannot_be_is_told_without_its_secret(keys: str, line: int, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(f"{SMALL}[data.sources.shop]\n{keys}\n")
+    assert words in str(caught.value)
+    assert "geheim" not in str(caught.value)
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("inbox/*.csv", "files"), ("s3://bucket/a/*.parquet", "files"), ("https://host/rides.csv?v=1", "files"),
+        ("postgresql://me:$PASSWORD@host/shop", "sql"), ("mysql+pymysql://host/shop", "sql"),
+        ("https://host/v1/rides", "rest"), ("kafka://a:1,b:2/topic", "kafka"), ("mqtts://host/a/+/#", "mqtt"),
+    ],
+)  # fmt: skip
+def test_a_url_says_what_a_source_is(url: str, kind: str) -> None:
+    assert Source(url=url).kind == kind

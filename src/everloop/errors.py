@@ -93,10 +93,13 @@ class CheckError(EverloopError):
 
 
 class DataError(CheckError):
-    """Rows that cannot be used; names the source, the column and the first rows; `rows` holds the places of all."""
+    """Rows that cannot be used; names the source, the column and the first rows; `rows` holds the places of all.
 
-    def __init__(self, message: str, rows: Iterable[int] = ()) -> None:
-        self.rows = tuple(rows)
+    `kept` is the id under which they lie in the quarantine, where they do.
+    """
+
+    def __init__(self, message: str, rows: Iterable[int] = (), kept: str = "") -> None:
+        self.rows, self.kept = tuple(rows), kept
         super().__init__(message)
 
 

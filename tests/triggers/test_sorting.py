@@ -17,6 +17,7 @@ from everloop.triggers import (
     Stored,
     classify,
     objects_event,
+    pulled_event,
     push_event,
     sort_events,
 )
@@ -188,3 +189,10 @@ def test_an_alert_that_is_over_or_not_asked_for_ends(triggers: str, name: str, s
 def test_objects_that_cannot_be_read_end(told: dict[str, Any]) -> None:
     found = sort(STORAGE, Event("o-1", OBJECTS, "me", 1.0, "", told))
     assert [final.reason for final in found.finals] == ["names no object"]
+
+
+def test_pulls_are_off_or_tell_what_they_brought() -> None:
+    pulled = pulled_event("shop", "shop-000001.csv", 1200, "c1", time=1.0)
+    assert sort("", pulled).finals[0].reason == "sources is turned off in [triggers]"
+    assert sort("sources = true\n", pulled).occurrences["sources"].reason == "sources 1,200 rows from shop"
+    assert pulled_event("shop", "shop-000001.csv", 1200, "c1", time=9.0).id == pulled.id

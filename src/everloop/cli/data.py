@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from everloop.cli.quarantine import quarantine
+
+if TYPE_CHECKING:
+    from everloop.loop.pulling import Pulled
 
 __all__ = ["data"]
 
@@ -42,6 +45,42 @@ def add(
     for note in added.notes:
         print(f"note: {note}")
     print(f"{added.rows:,} rows in {', '.join(added.files)}: version {added.commit[:10]}{_sent(added.pushed)}")
+
+
+@data.command()
+def pull(
+    source: Annotated[list[str] | None, typer.Option(help="One of [data.sources]. Default: all.")] = None,
+    project: Folder = Path("."),
+    json: Json = False,
+) -> None:
+    """Bring what is new in the sources here, as versions; what does not fit goes into the quarantine."""
+    import msgspec
+
+    from everloop.cli.output import Bar, show_json
+    from everloop.errors import EverloopError, UsageError
+    from everloop.loop.pulling import pull as pull_one
+    from everloop.loop.workspace import opened
+
+    found: list[Pulled] = []
+    failed: dict[str, EverloopError] = {}
+    with Bar() as bar, opened(project) as workspace:
+        names = source or list(workspace.settings.data.sources)
+        if not names:
+            raise UsageError("there is nothing to pull from: name a place in everloop.toml, as [data.sources.NAME]")
+        for name in names:
+            try:
+                found.append(pull_one(workspace, name, time.time(), bar.part))
+            except EverloopError as error:
+                failed[name] = error
+    if json:
+        rows = [msgspec.to_builtins(one) for one in found]
+        show_json([*rows, *({"source": name, "error": str(error)} for name, error in failed.items())])
+    for one in () if json else found:
+        _show_pulled(one)
+    for told in failed.values():
+        typer.echo(f"error: {told}", err=True)
+    if failed or any(one.refused for one in found):
+        raise typer.Exit(max((told.exit_code for told in failed.values()), default=1))
 
 
 @data.command()
@@ -188,6 +227,20 @@ def remote(
         show_json({"remote": url})
     else:
         print(f"versions go to {url}: `everloop data push` sends those that are there")
+
+
+def _show_pulled(one: Pulled) -> None:
+    """Print what a pull brought."""
+    print(one.schema_diff, end="")
+    for note in one.notes:
+        print(f"note: {note}")
+    more = "; there is more: pull again" if one.more else ""
+    if one.refused:
+        print(f"{one.source}: {one.rows:,} rows refused: {one.refused}{more}")
+    elif one.rows:
+        print(f"{one.source}: {one.rows:,} rows in {one.file}: version {one.commit[:10]}{more}")
+    else:
+        print(f"{one.source}: nothing new")
 
 
 def _sent(pushed: bool) -> str:

@@ -261,7 +261,7 @@ def _refused(
         original=staged,
     )
     return DataError(
-        f"{told}; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`", report.bad
+        f"{told}; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`", report.bad, kept.id
     )
 
 
@@ -273,7 +273,8 @@ def _version(
     known = Repository(folder, named)
     frozen = schema_file.read(folder)
     changed = schema_file.diff(frozen, schema) if frozen != schema else ""
-    before = {name: _bytes(folder / name) for name in (*GIT_FILES, *DVC_FILES, known.pointer_file)}
+    noted = workspace.path(workspace.settings.storage.lease).with_name("adding.json")
+    before = _before(noted, folder, (*GIT_FILES, *DVC_FILES, known.pointer_file))
     everything = adding.staged | adding.named
     came = [adding.folder / name for name, path in everything.items() if path != adding.folder / name]
     saved = {path: path.rename(path.with_name(f".{path.name}.before")) for path in came if path.exists()}
@@ -295,9 +296,11 @@ def _version(
             old.rename(path)
         for name, content in before.items():
             _restore(folder / name, content)
+        noted.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise SystemError_(f"nothing was added: {error.strerror} ({error.filename})") from error
         raise
+    noted.unlink()
     for old in saved.values():
         old.unlink()
     return Added(names, rows, commit, changed, notes, _push(known))
@@ -332,6 +335,17 @@ def _staging(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _before(noted: Path, folder: Path, names: Sequence[str]) -> dict[str, bytes | None]:
+    """Return what files held before this addition, or before the one that was killed in the middle of it."""
+    if noted.is_file():
+        return msgspec.json.decode(noted.read_bytes(), type=dict[str, bytes | None])
+    before = {name: _bytes(folder / name) for name in names}
+    partial = noted.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(before))
+    partial.replace(noted)
+    return before
 
 
 def _bytes(path: Path) -> bytes | None:

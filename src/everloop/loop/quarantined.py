@@ -10,6 +10,7 @@ import pandas as pd
 
 from everloop.data import quarantine, schema_file
 from everloop.data.sources import files
+from everloop.data.sources.messages import UNREADABLE
 from everloop.data.validation import row_numbers, validate
 from everloop.errors import DataError, UsageError
 from everloop.loop.checking import file_table
@@ -72,6 +73,7 @@ def _without_bad_rows(workspace: Workspace, path: Path, place: Path, now: float 
     report = validate(frame, schema, workspace.settings.data.checks, now=now)
     if whole := [fault.reason for fault in report.faults if not fault.rows]:
         raise UsageError(f"not some rows but the whole of {path.name} is at fault: {whole[0]}")
+    raw = raw.drop(columns=UNREADABLE, errors="ignore")
     kept = raw.drop(index=pd.Index(row_numbers(frame)[report.bad] - 1))
     return _write(kept, place / path.name)
 

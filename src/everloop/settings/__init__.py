@@ -21,6 +21,7 @@ from everloop.settings.sections import (
     Tracking,
     Training,
 )
+from everloop.settings.sources import Source
 from everloop.settings.triggers import (
     Alerts,
     CodePushes,
@@ -28,6 +29,7 @@ from everloop.settings.triggers import (
     DataDrift,
     NewLabels,
     Objects,
+    Pulled,
     Pushes,
     Schedule,
     Triggers,
@@ -55,6 +57,7 @@ __all__ = [
     "Pipelines",
     "Process",
     "Project",
+    "Pulled",
     "Pushes",
     "Recalibration",
     "Replay",
@@ -63,6 +66,7 @@ __all__ = [
     "Section",
     "Serving",
     "Settings",
+    "Source",
     "Storage",
     "Tracking",
     "Training",

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from everloop.errors import SettingsError
 from everloop.settings.sections import Elastic, Settings
+from everloop.settings.sources import faults_of
 from everloop.settings.triggers import DataDrift, NewLabels, Schedule, Triggers
 from everloop.settings.units import seconds, size
 
@@ -173,6 +174,11 @@ def _check_rules(settings: Settings, text: str, path: str) -> None:
         except (SyntaxError, ValueError):
             told = f"[data.checks.rows] expression {place}, {expression!r}, is none: write such as 'start <= end'"
             raise SettingsError(told, path, line_of(text, ["data", "checks", "rows"])) from None
+    for name, source in settings.data.sources.items():
+        for key, told in faults_of(name, source):
+            keys = ["data", "sources", name, *([key] if key else [])]
+            line = line_of(text, keys) or line_of(text, keys[:3])
+            raise SettingsError(f"[{'.'.join(keys[:3])}] {f'{key} {told}'.strip()}", path, line)
     secret = settings.data.process.secret
     if not re.fullmatch(r"[A-Za-z_]\w*", secret):
         told = "[data.process.secret] the value: write the name of an environment variable, never the key"

@@ -8,6 +8,7 @@ import msgspec
 
 from everloop.settings.data import Augment, Checks, Media, Process
 from everloop.settings.section import Section
+from everloop.settings.sources import Source
 from everloop.settings.triggers import Triggers
 from everloop.types import Task
 
@@ -50,6 +51,8 @@ class Data(Section, frozen=True, kw_only=True):
     """Columns of images and videos."""
     checks: Checks = Checks()
     process: Process = Process()
+    sources: dict[str, Source] = msgspec.field(default_factory=dict)
+    """Places that new rows are pulled from, into the folder of `source`."""
 
 
 class Training(Section, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ __all__ = [
     "DataDrift",
     "NewLabels",
     "Objects",
+    "Pulled",
     "Pushes",
     "Schedule",
     "Triggers",
@@ -57,6 +58,13 @@ class Objects(Section, frozen=True, kw_only=True):
     cooldown: str = "1h"
 
 
+class Pulled(Section, frozen=True, kw_only=True):
+    """`[triggers] sources`: rows that a pull brought from one of `[data.sources]`."""
+
+    debounce: str = "0s"
+    cooldown: str = "1h"
+
+
 class Schedule(Section, frozen=True, kw_only=True):
     """`[triggers] schedule`: a retraining by the clock, `cron` (five fields, UTC) or `every` so long."""
 
@@ -96,6 +104,7 @@ class Triggers(Section, frozen=True, kw_only=True):
     code: CodePushes | bool = False
     repository_data: Pushes | bool = False
     storage: Objects | bool = False
+    sources: Pulled | bool = False
     schedule: Schedule | bool = False
     data_drift: DataDrift | bool = False
     new_labels: NewLabels | bool = False
@@ -131,6 +140,7 @@ _TRIGGERS: dict[str, type[Section]] = {
     "code": CodePushes,
     "repository_data": Pushes,
     "storage": Objects,
+    "sources": Pulled,
     "schedule": Schedule,
     "alert": Alerts,
     "concept_drift": ConceptDrift,

@@ -12,18 +12,20 @@ from everloop.types import Event, Json, as_json
 __all__ = [
     "ALERT",
     "OBJECTS",
+    "PULLED",
     "PUSH",
     "SCHEDULE",
     "SENSED",
     "Stored",
     "objects_event",
+    "pulled_event",
     "push_event",
     "schedule_event",
 ]
 
 PUSH, OBJECTS = "everloop.push", "everloop.objects"
-SCHEDULE, ALERT = "everloop.schedule", "everloop.alert"
-SENSED = (PUSH, OBJECTS, SCHEDULE, ALERT)
+SCHEDULE, ALERT, PULLED = "everloop.schedule", "everloop.alert", "everloop.pulled"
+SENSED = (PUSH, OBJECTS, SCHEDULE, ALERT, PULLED)
 """What comes from outside; nobody asked for it."""
 
 
@@ -59,6 +61,12 @@ def objects_event(url: str, objects: Iterable[Stored], *, time: float, source: s
     parts = [part for one in clean for part in (f"{url}/{one.name}", one.etag)]
     data = {"url": url, "objects": [as_json(one) for one in clean]}
     return Event(_id("objects", *parts), OBJECTS, source, time, url, data)
+
+
+def pulled_event(source: str, file: str, rows: int, commit: str, *, time: float) -> Event:
+    """Return the event of rows that a pull brought and that are a version now."""
+    data = {"file": file, "rows": rows, "commit": commit}
+    return Event(_id("pulled", source, file, commit), PULLED, "pull", time, f"{rows:,} rows from {source}", data)
 
 
 def schedule_event(due: float, told: str) -> Event:

@@ -13,7 +13,7 @@ from everloop.settings import Alerts, Pushes, Settings
 from everloop.triggers.book import Book
 from everloop.triggers.classify import classify
 from everloop.triggers.conditions import Occurrence
-from everloop.triggers.events import ALERT, OBJECTS, PUSH, SCHEDULE
+from everloop.triggers.events import ALERT, OBJECTS, PULLED, PUSH, SCHEDULE
 from everloop.types import Event
 
 __all__ = ["Final", "Looked", "Sorted", "place_of", "sort_events"]
@@ -65,8 +65,12 @@ def sort_events(
         kinds.setdefault(event.type, []).append(event)
     _sort_pushes(kinds.get(PUSH, []), looked, settings, prefix, found)
     _sort_objects(kinds.get(OBJECTS, []), settings, book, found)
-    alerts = _firing(kinds.get(ALERT, []), settings, found)
-    for waiting, trigger in ((kinds.get(SCHEDULE, []), "schedule"), (alerts, "alert")):
+    alerts, planned, pulled = (
+        _firing(kinds.get(ALERT, []), settings, found),
+        kinds.get(SCHEDULE, []),
+        kinds.get(PULLED, []),
+    )
+    for waiting, trigger in ((planned, "schedule"), (alerts, "alert"), (pulled, "sources")):
         if waiting and settings.triggers.of(trigger) is None:
             found.finals.append(Final(_ids(waiting), trigger, f"{trigger} is turned off in [triggers]"))
         elif chosen := _chosen(waiting, settings):

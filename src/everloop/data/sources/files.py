@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 import pandas as pd
+import pyarrow.parquet as pq
 
 from everloop.data.sources import objects
 from everloop.errors import DataError
 
-__all__ = ["fingerprint", "matches", "read"]
+__all__ = ["fingerprint", "head", "matches", "read"]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -73,6 +74,15 @@ def fingerprint(source: str, folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def head(path: Path) -> list[Any]:
+    """Return the names of a file's columns."""
+    if path.suffix.lower() in SEPARATORS:
+        return list(_read_csv(path, nrows=0).columns)
+    if path.suffix.lower() == ".parquet":
+        return list(pq.read_schema(path).names)
+    return list(_read_one(path).columns)
 
 
 def matches(source: str, folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What the controller looks at by itself: branches, buckets, the clock; each finding is stored once, as an event."""
+"""What the controller looks at by itself: branches, buckets, sources, the clock; each finding is stored once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from everloop.loop.commands import put
 from everloop.loop.sensors.git import GitSensor
 from everloop.loop.sensors.schedule import ScheduleSensor
 from everloop.loop.sensors.sensor import Cursor, Noticed, Sensor
+from everloop.loop.sensors.source import SourceSensor
 from everloop.loop.sensors.storage import StorageSensor
 from everloop.loop.workspace import Workspace
 from everloop.settings import Objects, Pushes, Schedule, located, seconds
@@ -34,6 +35,9 @@ def sensors_of(workspace: Workspace) -> list[Sensor]:
         place = place_of(workspace.settings)
         there = place if "://" in place else str(workspace.path(place))
         found.append(StorageSensor(place, there, seconds(watched.poll), seconds(watched.debounce)))
+    for name, source in workspace.settings.data.sources.items():
+        if source.every:
+            found.append(SourceSensor(workspace, name, seconds(source.every)))
     if isinstance(planned := triggers.of("schedule"), Schedule):
         with located(workspace.folder):
             found.append(ScheduleSensor(planned.cron, planned.every))

@@ -1,0 +1,136 @@
+"""What a pull brings is checked and versioned as any file; what does not fit is quarantined, and the source goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Database, Row
+from tests.pull_kills import NOW, RIGHT, numbered, project_for, state
+
+from everloop import git
+from everloop import store as tables
+from everloop.data import quarantine
+from everloop.data.sources import files
+from everloop.errors import NotFoundError, UsageError
+from everloop.loop.dataset import quarantine_of
+from everloop.loop.pulling import Pulled, pull
+from everloop.loop.quarantined import release
+from everloop.loop.sensors import Sensors
+from everloop.loop.workspace import opened
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Database]:
+    with MAKERS["sqlite"](tmp_path) as place:
+        assert isinstance(place, Database)
+        yield place
+
+
+def one(folder: Path) -> Pulled:
+    with opened(folder) as workspace:
+        return pull(workspace, "shop", NOW)
+
+
+def bad(start: int, end: int) -> list[Row]:
+    """Return rows of which the second has no target and the third no number."""
+    rows = numbered(start, end)
+    rows[1]["y"] = None
+    rows[2]["a"] = float("inf")
+    return rows
+
+
+def test_what_comes_is_a_version_and_what_does_not_fit_is_quarantined(shop: Database, tmp_path: Path) -> None:
+    folder = project_for(shop, tmp_path / "project")
+    shop.put(numbered(0, 24))
+    first = one(folder)
+    assert (first.rows, first.file, first.notes, first.more) == (24, "shop-000001.csv", [], False)
+    assert '+  { name = "a", dtype = "float64"' in first.schema_diff
+    assert state(folder, 24) == RIGHT
+    assert git.run(folder, "log", "-1", "--format=%s").strip() == "data: add shop-000001.csv (24 rows)"
+    before = git.run(folder, "rev-parse", "HEAD")
+    shop.put(bad(24, 30))
+    second = one(folder)
+    assert (second.rows, second.commit) == (6, "")
+    assert "shop-000002.csv: column 'a' is not a number in row 3: 'inf' (and 1 more)" in second.refused
+    assert git.run(folder, "rev-parse", "HEAD") == before
+    with opened(folder) as workspace:
+        kept, place = quarantine.get(quarantine_of(workspace), second.quarantined)
+        assert (kept.rows, kept.bad) == (6, 2)
+        reasons = (place / "rows.csv").read_text()
+        assert "2,column 'y' (the target) is missing" in reasons
+        assert "3,column 'a' is not a number" in reasons
+        shop.put(numbered(30, 36))
+        third = pull(workspace, "shop", NOW)
+        assert (third.rows, third.file) == (6, "shop-000003.csv")
+        release(workspace, second.quarantined, without_bad_rows=True, now=NOW)
+    assert sorted(files.read("data/*.csv", folder)["id"]) == [*range(25), *range(27, 36)]
+    assert one(folder).rows == 0
+
+
+@pytest.mark.slow
+def test_the_controller_pulls_and_a_retraining_is_asked_for_once(shop: Database, tmp_path: Path) -> None:
+    shop.keys += '\nevery = "10s"'
+    folder = project_for(shop, tmp_path / "project")
+    shop.put(numbered(0, 24))
+    with opened(folder) as workspace:
+        sensors = Sensors(workspace)
+        sensors.look(NOW)
+        sensors.look(NOW + 5)
+        shop.put(numbered(24, 30))
+        sensors.look(NOW + 9)
+        events = workspace.store.rows(sa.select(tables.event))
+        assert [(e["type"], e["subject"], e["status"]) for e in events] == [
+            ("everloop.pulled", "24 rows from shop", "new")
+        ]
+        sensors.look(NOW + 11)
+        assert len(workspace.store.rows(sa.select(tables.event))) == 2
+    assert state(folder, 30) == RIGHT
+
+
+def test_a_pull_says_what_it_lacks(shop: Database, tmp_path: Path) -> None:
+    folder = project_for(shop, tmp_path / "project")
+    with opened(folder) as workspace, pytest.raises(NotFoundError, match=r"did you mean 'shop'"):
+        pull(workspace, "shops", NOW)
+    (folder / "data" / "shop-000001.csv").write_text("id\n1\n")
+    with pytest.raises(UsageError, match=r"shop-000001.csv is there already, but not how far source 'shop' was read"):
+        one(folder)
+
+
+@pytest.mark.slow
+def test_the_command_tells_each_source(shop: Database, tmp_path: Path) -> None:
+    folder = project_for(shop, tmp_path / "project")
+    with (folder / "everloop.toml").open("a") as file:
+        file.write(f'[data.sources.away]\nurl = "postgresql://reader:${VARIABLE}@127.0.0.1:1/shop"\n')
+        file.write('table = "sold"\ncursor = ["id"]\n')
+    shop.put(numbered(0, 24))
+    command = [sys.executable, "-m", "everloop.cli", "data", "pull", "--json", "--project", str(folder)]
+    environment = {"PATH": "/usr/bin:/bin", VARIABLE: PASSWORD, "HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    assert done.returncode == 3, done.stderr
+    told: list[dict[str, Any]] = json.loads(done.stdout)
+    assert [(row["source"], row.get("rows")) for row in told] == [("shop", 24), ("away", None)]
+    assert f"[data.sources.away] postgresql://reader:${VARIABLE}@127.0.0.1:1/shop cannot be read: " in told[1]["error"]
+    assert PASSWORD not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_pull_that_is_killed_anywhere_loses_and_doubles_no_row(kind: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.pull_kills", str(tmp_path / "killed"), kind, "5"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    told = list(map(json.loads, done.stdout.splitlines()))
+    (alive,), killed = [one for one in told if "points" in one], [one for one in told if "died" in one]
+    assert alive["after"] == RIGHT
+    assert len(killed) >= 5
+    for point in killed:
+        assert (point["died"], point["after"]) == (-9, RIGHT), point
