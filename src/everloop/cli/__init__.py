@@ -36,6 +36,7 @@ from everloop.cli import (
     serve,
     show,
     status,
+    test,
     track,
     triggers,
     up,
@@ -77,6 +78,7 @@ VERBS = (
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)
+app.command("test")(test.run_checks)
 app.add_typer(data.data)
 app.add_typer(audit.audit)
 app.add_typer(deployment.deployment)

@@ -1,6 +1,7 @@
 """`everloop.toml`, typed and read once: `load(folder)` returns `Settings` or one sentence with the line."""
 
 from everloop.settings.data import Augment, Checks, Media, Process, Rule
+from everloop.settings.developing import Expectation, Tests
 from everloop.settings.reading import FILE, changed, load, located, parse
 from everloop.settings.section import Section
 from everloop.settings.sections import (
@@ -46,6 +47,7 @@ __all__ = [
     "Deployment",
     "Elastic",
     "Events",
+    "Expectation",
     "Guards",
     "Logging",
     "Media",
@@ -64,6 +66,7 @@ __all__ = [
     "Serving",
     "Settings",
     "Storage",
+    "Tests",
     "Tracking",
     "Training",
     "Triggers",

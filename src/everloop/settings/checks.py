@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from everloop.errors import SettingsError
@@ -28,11 +29,15 @@ def check_values(settings: Settings, text: str, path: str) -> None:
         (["serving", "batch_wait"], settings.serving.batch_wait),
         (["storage", "seal"], settings.storage.seal),
     ]
+    if settings.tests.latency:
+        durations.append((["tests", "latency"], settings.tests.latency))
     if settings.storage.retention is not None:
         durations.append((["storage", "retention"], settings.storage.retention))
     durations += _durations_of_triggers(settings.triggers)
     checked = [(keys, value, seconds) for keys, value in durations]
     sizes = [(["serving", "max_body"], settings.serving.max_body), (["events", "max_body"], settings.events.max_body)]
+    if settings.tests.memory:
+        sizes.append((["tests", "memory"], settings.tests.memory))
     for keys, value, check in [*checked, *((keys, value, size) for keys, value in sizes)]:
         try:
             check(value)
@@ -57,6 +62,11 @@ def check_values(settings: Settings, text: str, path: str) -> None:
         (["deployment", "max_disparity_increase"], settings.deployment.max_disparity_increase, 0.0, 1000.0),
         *_ranges_of_triggers(settings.triggers),
         (["monitoring", "false_alarms"], settings.monitoring.false_alarms, 1e-6, 30.0),
+        *((["tests", "expectations", "share"], one.share, 0.0, 1.0) for one in settings.tests.expectations),
+        *(
+            (["tests", "expectations", "tolerance"], one.tolerance, 0.0, math.inf)
+            for one in settings.tests.expectations
+        ),
         *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
         (["recalibration", "bounds"], settings.recalibration.bounds[0], 0.01, 1.0),
         (["recalibration", "bounds"], settings.recalibration.bounds[1], 1.0, 100.0),

@@ -61,8 +61,8 @@ class Flat(BaseEstimator):  # type: ignore[misc]
         graph.node.extend(inner.graph.node)
         graph.initializer.extend(inner.graph.initializer)
         graph.output.extend(inner.graph.output)
-        found = {opset.domain: opset.version for opset in inner.opset_import}  # often lower than what was asked for
-        opsets = {domain: max(OPSETS.get(domain, 0), found.get(domain, 0)) for domain in OPSETS | found}
+        lowest = {opset.domain: opset.version for opset in inner.opset_import}  # often lower than what was asked for
+        opsets = {domain: max(OPSETS.get(domain, 0), lowest.get(domain, 0)) for domain in OPSETS | lowest}
         made = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid(domain, version) for domain, version in sorted(opsets.items())],
