@@ -45,12 +45,12 @@ def test_answers_of_a_sum(workspace: Workspace) -> None:
     assert told["no NaN from missing values"].why.startswith("of 20 answers; hour = nan: the answer is nan")
     expecting(workspace, column="hour", change="+2", expect="same")
     assert by_name(behaviour(workspace, workspace.bundles / "b1"))["hour +2: same"].value == 0.0
-    assert by_name(behaviour(workspace, workspace.bundles / "b3"))["no NaN from zeros"].result == "passed"
+    assert next(behaviour(workspace, workspace.bundles / "b3")).result == "passed"
 
 
 def test_an_expectation_of_no_column_is_told_with_its_line(workspace: Workspace) -> None:
     expecting(workspace, column="hours", change="+2")
-    with pytest.raises(SettingsError, match="'hours' is no input .did you mean 'hour'"):
+    with pytest.raises(SettingsError, match=r"'hours' is no input .did you mean 'hour'"):
         list(behaviour(workspace, workspace.bundles / "b1"))
     expecting(workspace, column="hour", change="+2")
 
@@ -60,9 +60,8 @@ def test_a_bare_process_answers_within_its_budget(workspace: Workspace) -> None:
     assert told["loads where it serves"].result == "passed"
     assert {told[name].result for name in ("latency p99, ms", "memory, MB")} == {"skipped"}
     assert 20 < (told["memory, MB"].value or 0) < 500
-    tests = parse(
-        f'{workspace.folder.joinpath("everloop.toml").read_text()}\n[tests]\nlatency = "9s"\nmemory = "1MB"'
-    ).tests
+    text = (workspace.folder / "everloop.toml").read_text()
+    tests = parse(f'{text}\n[tests]\nlatency = "9s"\nmemory = "1MB"').tests
     workspace.settings = msgspec.structs.replace(workspace.settings, tests=tests)
     told = by_name(serving(workspace, workspace.bundles / "b2"))
     assert (told["latency p99, ms"].result, told["latency p99, ms"].bound) == ("passed", 9000.0)

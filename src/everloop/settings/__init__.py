@@ -1,7 +1,7 @@
 """`everloop.toml`, typed and read once: `load(folder)` returns `Settings` or one sentence with the line."""
 
 from everloop.settings.data import Augment, Checks, Media, Process, Rule
-from everloop.settings.developing import Expectation, Tests
+from everloop.settings.developing import Expectation, Search, Tests, Tuning
 from everloop.settings.reading import FILE, changed, load, located, parse
 from everloop.settings.section import Section
 from everloop.settings.sections import (
@@ -62,6 +62,7 @@ __all__ = [
     "Replay",
     "Rule",
     "Schedule",
+    "Search",
     "Section",
     "Serving",
     "Settings",
@@ -70,6 +71,7 @@ __all__ = [
     "Tracking",
     "Training",
     "Triggers",
+    "Tuning",
     "changed",
     "load",
     "located",

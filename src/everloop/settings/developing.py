@@ -1,12 +1,14 @@
-"""What a model must show before it is trusted."""
+"""What a model must show before it is trusted, and which of its parameters are searched."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from everloop.settings.section import Section
 
-__all__ = ["Expectation", "Tests"]
+__all__ = ["Expectation", "Search", "Tests", "Tuning"]
 
 
 class Expectation(Section, frozen=True, kw_only=True):
@@ -34,3 +36,27 @@ class Tests(Section, frozen=True, kw_only=True):
     skip: tuple[str, ...] = ()
     """Names of checks that are left out."""
     expectations: tuple[Expectation, ...] = ()
+
+
+class Search(Section, frozen=True, kw_only=True):
+    """`[tuning.parameters.NAME]`: where a parameter of the model function is searched."""
+
+    min: int | float | None = None
+    max: int | float | None = None
+    step: int | float | None = None
+    log: bool = False
+    """Whether its size counts and not its distance: 0.01 to 0.1 is as far as 0.1 to 1."""
+    values: tuple[str | int | float | bool, ...] = ()
+    """Or the values to choose among."""
+
+
+class Tuning(Section, frozen=True, kw_only=True):
+    """`[tuning]`: which parameters `everloop tune` searches, and for how long."""
+
+    trials: int = 50
+    """Of a study, those of earlier calls included."""
+    minutes: float = 30.0
+    """No trial begins later than that in one call."""
+    parallel: int = 1
+    """Trials under way at once."""
+    parameters: dict[str, Search] = msgspec.field(default_factory=dict)

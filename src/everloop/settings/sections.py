@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from everloop.settings.data import Augment, Checks, Media, Process
-from everloop.settings.developing import Tests
+from everloop.settings.developing import Tests, Tuning
 from everloop.settings.section import Section
 from everloop.settings.triggers import Triggers
 from everloop.types import Task
@@ -263,6 +263,7 @@ class Settings(Section, frozen=True, kw_only=True):
     data: Data
     training: Training
     tests: Tests = Tests()
+    tuning: Tuning = Tuning()
     gates: dict[str, Any] = msgspec.field(default_factory=lambda: {"beats_champion": True})
     deployment: Deployment = Deployment()
     triggers: Triggers = Triggers()
