@@ -39,6 +39,7 @@ from everloop.cli import (
     test,
     track,
     triggers,
+    tune,
     up,
 )
 from everloop.errors import EverloopError
@@ -71,7 +72,7 @@ app = typer.Typer(
 )
 VERBS = (
     demo.demo, init.init, doctor.doctor, backtest.backtest, up.up, predict.predict, feedback.feedback,
-    run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
+    run.run, tune.tune, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
     events.events,
     monitor.monitor, drift.drift,

@@ -49,6 +49,7 @@ def check_values(settings: Settings, text: str, path: str) -> None:
         )
     _check_forms(settings, text, path)
     _check_rules(settings, text, path)
+    _check_searches(settings, text, path)
     ranges = [
         (["replay", "start"], settings.replay.start, 0.01, 0.99),
         (["data", "checks", "tolerance"], settings.data.checks.tolerance, 0.0, 1.0),
@@ -62,6 +63,9 @@ def check_values(settings: Settings, text: str, path: str) -> None:
         (["deployment", "max_disparity_increase"], settings.deployment.max_disparity_increase, 0.0, 1000.0),
         *_ranges_of_triggers(settings.triggers),
         (["monitoring", "false_alarms"], settings.monitoring.false_alarms, 1e-6, 30.0),
+        (["tuning", "trials"], settings.tuning.trials, 1, 1_000_000),
+        (["tuning", "minutes"], settings.tuning.minutes, 0.0, math.inf),
+        (["tuning", "parallel"], settings.tuning.parallel, 1, 1000),
         *((["tests", "expectations", "share"], one.share, 0.0, 1.0) for one in settings.tests.expectations),
         *(
             (["tests", "expectations", "tolerance"], one.tolerance, 0.0, math.inf)
@@ -153,6 +157,22 @@ def _check_rules(settings: Settings, text: str, path: str) -> None:
     if not re.fullmatch(r"[A-Za-z_]\w*", secret):
         told = "[data.process.secret] the value: write the name of an environment variable, never the key"
         raise SettingsError(told, path, line_of(text, ["data", "process", "secret"]))
+
+
+def _check_searches(settings: Settings, text: str, path: str) -> None:
+    for name, told in settings.tuning.parameters.items():
+        keys, wrong = ["tuning", "parameters", name], ""
+        if told.values:
+            numbers = (told.min, told.max, told.step)
+            wrong = "" if numbers == (None, None, None) and not told.log else "values stand alone, without min and max"
+        elif told.min is None or told.max is None:
+            wrong = "write min and max, or values"
+        elif told.min >= told.max or (told.step is not None and told.step <= 0):
+            wrong = "min lies below max, and a step is more than 0"
+        elif told.log and (told.min <= 0 or told.step is not None):
+            wrong = "log = true needs a min above 0, and no step"
+        if wrong:
+            raise SettingsError(f"[{'.'.join(keys)}] {wrong}", path, line_of(text, keys))
 
 
 def _check_elastic(elastic: Elastic, text: str, path: str) -> None:
