@@ -20,7 +20,7 @@ from everloop import Project
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a new process for each of many steps
 
 
 def adult(rows: pd.DataFrame, answers: pd.DataFrame) -> bool:
@@ -126,7 +126,6 @@ def test_a_recipe_of_images_or_videos(
         assert project.feedback(answers) == asked
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("template", ["minimal", "bike-sharing"])
 def test_a_template_is_tested_before_its_first_version(template: str, tmp_path: Path) -> None:
     project = Project.create(tmp_path / template, template)
@@ -146,7 +145,7 @@ def passes_its_tests(project: Project) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     told = {check["name"]: check["result"] for check in json.loads(ended.stdout)["checks"]}
     assert ended.returncode == 0, ended.stdout
-    assert len(told) == 11
+    assert len(told) == 11 + len(project.settings.tests.expectations)
     free = {"no NaN from missing values", "latency p99, ms", "memory, MB"}
     assert {name for name, result in told.items() if result == "skipped"} <= free
 

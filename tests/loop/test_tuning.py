@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from tests.projects import write_project
 
+from everloop import Project
 from everloop.errors import SettingsError, UsageError
 from everloop.loop.tracking import mlflow_url, run_tracking
 from everloop.loop.tuning import Tuned, tune
@@ -113,8 +114,8 @@ def test_a_study_is_killed_goes_on_and_is_shown_in_mlflow(tmp_path: Path) -> Non
 
     # nothing is left to do, and the file stays as it is
     before = (project / "everloop.toml").read_bytes()
-    again = msgspec.json.decode(subprocess.run(command(project), capture_output=True).stdout, type=Tuned)
-    assert (again.complete, again.pruned, again.written) == (found.complete, found.pruned, False)
+    again = Project.open(project).tune()
+    assert (again["complete"], again["pruned"], again["written"]) == (found.complete, found.pruned, False)
     assert (project / "everloop.toml").read_bytes() == before
 
 
