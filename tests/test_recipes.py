@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tests.buckets import free_port
+from tests.projects import history
 
 from everloop import Project
 from everloop.loop.monitoring import Monitor
@@ -23,7 +25,7 @@ from everloop.loop.workspace import opened
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a new process for each of many steps
 
 
 def adult(rows: pd.DataFrame, answers: pd.DataFrame) -> bool:
@@ -62,6 +64,7 @@ def test_a_recipe_from_nothing_to_answers(
     project.data.add(first)
     ran = project.run()
     assert ran["version"] == "v1"
+    passes_its_tests(project)
     with served(project):
         new = rows[-asked:].reset_index(drop=True)
         answers = project.predict(new)
@@ -120,6 +123,7 @@ def test_a_recipe_of_images_or_videos(
     project = Project.open(project.folder)
     project.data.add(here / table)
     assert project.run()["version"] == "v1"
+    passes_its_tests(project)
     with served(project):
         new = rows[-asked:].reset_index(drop=True)
         new = new.assign(**{name: _bytes(new[name], here) for name in project.settings.data.columns})
@@ -144,6 +148,30 @@ def watched(project: Project, rows: pd.DataFrame, *, turned: bool = False) -> se
         found = monitor.step(time.time() + 5)
         monitor.close()
     return {signal.name for signal in found if signal.firing}
+
+
+@pytest.mark.parametrize("template", ["minimal", "bike-sharing"])
+def test_a_template_is_tested_before_its_first_version(template: str, tmp_path: Path) -> None:
+    project = Project.create(tmp_path / template, template)
+    if template == "bike-sharing":
+        if not (DATA / "bike-sharing" / "hour.csv").is_file():
+            pytest.skip("bike-sharing is not on this machine")
+        shutil.copy(DATA / "bike-sharing" / "hour.csv", project.folder / "data")
+    else:
+        history(days=60).rename(columns={"y": "target"}).to_csv(project.folder / "data" / "rows.csv", index=False)
+    passes_its_tests(project)
+    assert not project.versions()
+
+
+def passes_its_tests(project: Project) -> None:
+    """Run `everloop test`; what it may skip is what cannot be sent, and budgets that nobody declared."""
+    command = [sys.executable, "-m", "everloop.cli", "test", "--json", "--project", str(project.folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = {check["name"]: check["result"] for check in json.loads(ended.stdout)["checks"]}
+    assert ended.returncode == 0, ended.stdout
+    assert len(told) == 11 + len(project.settings.tests.expectations)
+    free = {"no NaN from missing values", "latency p99, ms", "memory, MB"}
+    assert {name for name, result in told.items() if result == "skipped"} <= free
 
 
 def _bytes(names: pd.Series[str], folder: Path) -> pd.Series[bytes]:

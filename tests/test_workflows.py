@@ -35,7 +35,14 @@ from toy.model import regression
 def test_the_model_is_built() -> None:
     assert len(regression()) == 2
 """
-SETTINGS = '\n[deployment]\nstrategy = "replace"\nminimum_labels = 24\n'
+SETTINGS = """
+[deployment]
+strategy = "replace"
+minimum_labels = 24
+
+[tests]
+skip = ["no NaN from missing values"]
+"""
 
 
 class Team:
@@ -156,7 +163,7 @@ def test_pushes_of_code_and_of_data_go_their_ways(team: Team) -> None:
     checked = team.jobs("ci")
     assert (checked["check"].result, checked["image"].result) == ("success", "skipped"), checked["check"].printed
     ran = [name for name, outcome in checked["check"].outcomes.items() if outcome == "success"]
-    assert ran[1:] == ["lint", "test", "data", "pipeline"]
+    assert ran[1:] == ["lint", "data", "test", "pipeline"]
     assert "500 rows fit" in checked["check"].printed["data"]
 
     # the first push: a version of the pipeline is built, tested and deployed, and a model is trained by it
@@ -244,7 +251,7 @@ def test_data_that_does_not_fit_is_not_merged(team: Team) -> None:
     git.commit_files(team.own, ["data.dvc"], "bad data")
     team.push()
     checked = team.jobs("ci")["check"]
-    assert (checked.outcomes["test"], checked.outcomes["data"]) == ("success", "failure")
+    assert (checked.outcomes["data"], checked.outcomes["test"]) == ("failure", "skipped")
     assert "problem: " in checked.printed["data"]
 
 

@@ -21,10 +21,12 @@ from everloop.loop.asking import ask
 from everloop.loop.client import Client
 from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, ROLLBACK
 from everloop.loop.dataset import add_data
+from everloop.loop.model_tests import examine_model
 from everloop.loop.projects import create_project
 from everloop.loop.tables import label_rows, predict_rows
 from everloop.loop.tracking import tracked
 from everloop.loop.trail import listing, show, status
+from everloop.loop.tuning import tune
 from everloop.loop.workspace import Workspace, opened
 from everloop.replay.backtest import run_backtest
 from everloop.settings import Settings, load
@@ -100,6 +102,20 @@ class Project:
         """
         with tracked(self.folder, lambda text: warnings.warn(text, stacklevel=4)):
             return self._ask(RETRAIN, reason, set=dict(set or {}) or None, version=version)
+
+    def test(self, version: str | None = None) -> Record:
+        """Test what a model must show, a row a check: a version's, by default the newest; `failed` counts."""
+        with self._opened() as workspace:
+            found = examine_model(workspace, version)
+        checks = Rows(Record(msgspec.to_builtins(check)) for check in found.checks)
+        return Record({"version": found.version, "failed": found.failed, "checks": checks})
+
+    def tune(self, trials: int | None = None, minutes: float | None = None, *, write: bool = True) -> Record:
+        """Search what `[tuning]` names; the best parameters are written into the project file where they are better."""
+        with tracked(self.folder, lambda text: warnings.warn(text, stacklevel=4)), self._opened() as workspace:
+            found = tune(workspace, trials, minutes, write=write)
+        self.settings = load(self.folder)
+        return Record(msgspec.to_builtins(found))
 
     def deploy(self, version: str, strategy: str | None = None, reason: str = REASON) -> Record:
         """Begin the rollout of a version whose gate passed, by the project's strategy or another."""

@@ -36,8 +36,10 @@ from everloop.cli import (
     serve,
     show,
     status,
+    test,
     track,
     triggers,
+    tune,
     up,
 )
 from everloop.errors import EverloopError
@@ -70,13 +72,14 @@ app = typer.Typer(
 )
 VERBS = (
     demo.demo, init.init, doctor.doctor, backtest.backtest, up.up, predict.predict, feedback.feedback,
-    run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
+    run.run, tune.tune, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
     events.events,
     monitor.monitor, drift.drift,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)
+app.command("test")(test.run_checks)
 app.add_typer(data.data)
 app.add_typer(audit.audit)
 app.add_typer(deployment.deployment)

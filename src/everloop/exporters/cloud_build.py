@@ -40,15 +40,16 @@ _MACHINE = {"_MACHINE": "everloop", "_ZONE": "europe-west1-b", "_PROJECT": "/srv
 
 def render(project: Described) -> dict[str, str]:
     """Return the builds of a project by path: of a change, of a push to the branch, of a release."""
-    install, (lint, test, data, pipeline) = stages.install(project), stages.checks(project)
+    install, (lint, data, test, pipeline) = stages.install(project), stages.checks(project)
     checked = Stage("data", data.title, f'if [ "$DATA" = true ]; then\n{textwrap.indent(data.script, "  ")}\nfi')
     compiled = project.secrets if project.compiled else ()
-    first = [_python(project, install, f"python -m venv /opt/everloop\n{_PACKAGES}"), _python(project, test)]
+    first, tested = _python(project, install, f"python -m venv /opt/everloop\n{_PACKAGES}"), _python(project, test)
     built = _python(project, pipeline, secrets=compiled)
     image = _python(project, stages.image(), _PACKAGES + _DOCKER, _IMAGE)
-    ci = [*first, _python(project, lint), _python(project, checked, variables={"DATA": "$_DATA"})]
+    ci = [first, _python(project, lint), _python(project, checked, variables={"DATA": "$_DATA"}), tested]
     ct = [
-        *first,
+        first,
+        tested,
         *([built] if project.compiled else []),
         image,
         _step(stages.push(), stages.IMAGES["docker"], _SHELL, _IMAGE),

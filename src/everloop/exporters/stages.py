@@ -77,8 +77,8 @@ def checks(project: Described) -> tuple[Stage, ...]:
     built = Stage("pipeline", "Build the pipeline version", "everloop pipeline build")
     return (
         Stage("lint", "Lint", "python -m ruff check ."),
-        Stage("test", "Tests of code and model", "python -m pytest -q tests"),
         Stage("data", "Check the data", f"{fetch}if [ -f schema.toml ]; then everloop data check; fi"),
+        Stage("test", "Tests of code and model", "everloop test"),
         compiled if project.compiled else built,
     )
 

@@ -22,7 +22,7 @@ from everloop.loop.workspace import Workspace
 from everloop.pipelines.environments import build_from, everloop_source
 from everloop.settings import Settings, load
 
-__all__ = ["Code", "build_version", "code_of", "deploy_version", "test_version", "versions"]
+__all__ = ["Code", "build_version", "code_of", "deploy_version", "run_tests", "test_version", "versions"]
 
 _LAST_LINES = 25
 
@@ -75,19 +75,26 @@ def test_version(workspace: Workspace, id: str) -> str:
     Raises CheckError with the end of what they print where one fails.
     """
     row = get(workspace, id)
-    folder = Path(row["folder"])
-    summary = "it has no tests"
-    if (folder / "tests").is_dir():
-        command = [row["python"] or sys.executable, "-m", "pytest", "-q", "tests"]
-        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        lines = ended.stdout.strip().splitlines()
-        if "No module named pytest" in ended.stderr:
-            raise UsageError(f"{id} has tests, but not pytest to run them: install it, or say --no-test")
-        if ended.returncode not in (0, 5):  # 5: there is none
-            raise CheckError("\n".join([f"the tests of {id} fail:", *lines[-_LAST_LINES:]]))
-        summary = lines[-1] if lines else summary
+    summary = run_tests(Path(row["folder"]), id, row["python"])
     _stamp(workspace, id, "tested")
-    return summary
+    return summary or "it has no tests"
+
+
+def run_tests(folder: Path, what: str, python: str | None = None) -> str:
+    """Run the project's own tests in a folder by pytest; returns its summary line, empty where there are none.
+
+    Raises CheckError with the end of what they print where one fails, UsageError where there is no pytest.
+    """
+    if not (folder / "tests").is_dir():
+        return ""
+    command = [python or sys.executable, "-m", "pytest", "-q", "tests"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    lines = ended.stdout.strip().splitlines()
+    if "No module named pytest" in ended.stderr:
+        raise UsageError(f"{what} has tests, but not pytest to run them: install it, or say --no-test")
+    if ended.returncode not in (0, 5):  # 5: there is none
+        raise CheckError("\n".join([f"the tests of {what} fail:", *lines[-_LAST_LINES:]]))
+    return lines[-1] if lines and ended.returncode == 0 else ""
 
 
 def deploy_version(workspace: Workspace, id: str) -> None:

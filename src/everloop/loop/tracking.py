@@ -43,7 +43,7 @@ __all__ = [
 
 Bringer = Shipper | JournalShipper
 PATIENCE, POLL = 60.0, 0.5
-KINDS = frozenset({"run", "model_version", "alias"})
+KINDS = frozenset({"run", "model_version", "alias", "tuning", "trial"})
 LEASE, DATABASE = "tracking.lease", "mlflow.db"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from everloop.pipelines.explained import Explained, explain
     from everloop.pipelines.fingerprints import fingerprint
     from everloop.pipelines.lineage import Made, downstream, upstream
-    from everloop.pipelines.repeating import Repeated, repeat_step
+    from everloop.pipelines.repeating import Repeated, arguments_of_run, repeat_step
 
 __all__ = [
     "Artifact",
@@ -39,6 +39,7 @@ __all__ = [
     "Resources",
     "Run",
     "Step",
+    "arguments_of_run",
     "downstream",
     "each",
     "explain",
@@ -65,6 +66,7 @@ _PLACES = {
     "Repeated": "repeating",
     "Resources": "declared",
     "Run": "engine",
+    "arguments_of_run": "repeating",
     "downstream": "lineage",
     "explain": "explained",
     "fingerprint": "fingerprints",

@@ -18,7 +18,7 @@ from everloop.pipelines.executors.running import arguments_of
 from everloop.pipelines.step import Step
 from everloop.store import Store
 
-__all__ = ["Repeated", "repeat_step"]
+__all__ = ["Repeated", "arguments_of_run", "repeat_step"]
 
 
 class Repeated(msgspec.Struct, frozen=True):
@@ -38,14 +38,25 @@ def repeat_step(store: Store, artifacts: ArtifactStore, name: str, run: str | No
     one whose function is not importable.
     """
     row = _newest(store, name, run)
-    step = _step_of(row["key_parts"]["step"], name)
-    parameters = {n: msgspec.json.encode(value) for n, value in row["key_parts"]["parameters"].items()}
-    arguments = arguments_of(StepTask(name, step, parameters, _inputs(store, row["id"])), artifacts)
+    step, arguments = _recorded(store, artifacts, name, row)
     if missing := [n for n in step.signature.parameters if n not in arguments]:
         raise UsageError(f"step {name!r} recorded no {missing[0]!r}: it has changed since, or it gathers a fan-out")
     began = time.perf_counter()
     value = step.function(**arguments)
     return Repeated(name, row["run"], row["status"], time.perf_counter() - began, value)
+
+
+def arguments_of_run(store: Store, artifacts: ArtifactStore, name: str, run: str) -> dict[str, Any]:
+    """Return the arguments that a step had in a run; raises as `repeat_step` does."""
+    return _recorded(store, artifacts, name, _newest(store, name, run))[1]
+
+
+def _recorded(
+    store: Store, artifacts: ArtifactStore, name: str, row: Mapping[str, Any]
+) -> tuple[Step[..., Any], dict[str, Any]]:
+    step = _step_of(row["key_parts"]["step"], name)
+    parameters = {n: msgspec.json.encode(value) for n, value in row["key_parts"]["parameters"].items()}
+    return step, arguments_of(StepTask(name, step, parameters, _inputs(store, row["id"])), artifacts)
 
 
 def _newest(store: Store, name: str, run: str | None) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """`everloop.toml`, typed and read once: `load(folder)` returns `Settings` or one sentence with the line."""
 
 from everloop.settings.data import Augment, Checks, Media, Process, Rule
+from everloop.settings.developing import Expectation, Search, Tests, Tuning
 from everloop.settings.reading import FILE, changed, load, located, parse
 from everloop.settings.section import Section
 from everloop.settings.sections import (
@@ -48,6 +49,7 @@ __all__ = [
     "Deployment",
     "Elastic",
     "Events",
+    "Expectation",
     "Guards",
     "Logging",
     "Media",
@@ -63,14 +65,17 @@ __all__ = [
     "Replay",
     "Rule",
     "Schedule",
+    "Search",
     "Section",
     "Serving",
     "Settings",
     "Source",
     "Storage",
+    "Tests",
     "Tracking",
     "Training",
     "Triggers",
+    "Tuning",
     "changed",
     "load",
     "located",

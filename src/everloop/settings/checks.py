@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import pairwise
 
@@ -35,6 +36,8 @@ def check_values(settings: Settings, text: str, path: str) -> None:
         (["data", "checks", "future"], settings.data.checks.future),
         (["serving", "batch_wait"], settings.serving.batch_wait),
     ]
+    if settings.tests.latency:
+        durations.append((["tests", "latency"], settings.tests.latency))
     if settings.storage.retention is not None:
         durations.append((["storage", "retention"], settings.storage.retention))
     for keys, value in _durations_of_triggers(settings.triggers):
@@ -42,6 +45,8 @@ def check_values(settings: Settings, text: str, path: str) -> None:
     checked = [(keys, value, seconds) for keys, value in durations]
     checked += [(keys, value, _lasting) for keys, value in lasting]
     sizes = [(["serving", "max_body"], settings.serving.max_body), (["events", "max_body"], settings.events.max_body)]
+    if settings.tests.memory:
+        sizes.append((["tests", "memory"], settings.tests.memory))
     for keys, value, check in [*checked, *((keys, value, size) for keys, value in sizes)]:
         try:
             check(value)
@@ -53,6 +58,7 @@ def check_values(settings: Settings, text: str, path: str) -> None:
         raise SettingsError(told, path, line_of(text, ["deployment", "steps"]))
     _check_forms(settings, text, path)
     _check_rules(settings, text, path)
+    _check_searches(settings, text, path)
     ranges = [
         (["replay", "start"], settings.replay.start, 0.01, 0.99),
         (["data", "checks", "tolerance"], settings.data.checks.tolerance, 0.0, 1.0),
@@ -70,6 +76,14 @@ def check_values(settings: Settings, text: str, path: str) -> None:
         *((keys, port, 0, 65535) for keys, port in _ports(settings)),
         *((["serving", key], getattr(settings.serving, key), 1, 1_000_000) for key in _COUNTS),
         (["monitoring", "false_alarms"], settings.monitoring.false_alarms, 1e-6, 30.0),
+        (["tuning", "trials"], settings.tuning.trials, 1, 1_000_000),
+        (["tuning", "minutes"], settings.tuning.minutes, 0.0, math.inf),
+        (["tuning", "parallel"], settings.tuning.parallel, 1, 1000),
+        *((["tests", "expectations", "share"], one.share, 0.0, 1.0) for one in settings.tests.expectations),
+        *(
+            (["tests", "expectations", "tolerance"], one.tolerance, 0.0, math.inf)
+            for one in settings.tests.expectations
+        ),
         *((["deployment", "steps"], share, 0.0, 1.0) for share in settings.deployment.steps),
         (["recalibration", "bounds"], settings.recalibration.bounds[0], 0.01, 1.0),
         (["recalibration", "bounds"], settings.recalibration.bounds[1], 1.0, 100.0),
@@ -183,6 +197,22 @@ def _check_rules(settings: Settings, text: str, path: str) -> None:
     if not re.fullmatch(r"[A-Za-z_]\w*", secret):
         told = "[data.process.secret] the value: write the name of an environment variable, never the key"
         raise SettingsError(told, path, line_of(text, ["data", "process", "secret"]))
+
+
+def _check_searches(settings: Settings, text: str, path: str) -> None:
+    for name, told in settings.tuning.parameters.items():
+        keys, wrong = ["tuning", "parameters", name], ""
+        if told.values:
+            numbers = (told.min, told.max, told.step)
+            wrong = "" if numbers == (None, None, None) and not told.log else "values stand alone, without min and max"
+        elif told.min is None or told.max is None:
+            wrong = "write min and max, or values"
+        elif told.min >= told.max or (told.step is not None and told.step <= 0):
+            wrong = "min lies below max, and a step is more than 0"
+        elif told.log and (told.min <= 0 or told.step is not None):
+            wrong = "log = true needs a min above 0, and no step"
+        if wrong:
+            raise SettingsError(f"[{'.'.join(keys)}] {wrong}", path, line_of(text, keys))
 
 
 def _check_elastic(elastic: Elastic, text: str, path: str) -> None:

@@ -119,7 +119,8 @@ def _refuse_unknown(raw: dict[str, Any], struct: type[msgspec.Struct], keys: lis
             raise SettingsError(f"unknown key {key!r}{inside}{near}", path, line_of(text, here))
         inner = _section(fields[key])
         named = getattr(fields[key], "__origin__", None) is dict  # tables that the user names
-        for place, table in value.items() if named and isinstance(value, dict) else [("", value)]:
+        listed = value if isinstance(value, list) else [value]
+        for place, table in value.items() if named and isinstance(value, dict) else [("", one) for one in listed]:
             if inner and isinstance(table, dict):
                 _refuse_unknown(table, inner, [*here, place] if named else here, text, path)
 

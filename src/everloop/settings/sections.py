@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from everloop.settings.data import Augment, Checks, Media, Process
+from everloop.settings.developing import Tests, Tuning
 from everloop.settings.section import Section
 from everloop.settings.sources import Source
 from everloop.settings.triggers import Triggers
@@ -264,6 +265,8 @@ class Settings(Section, frozen=True, kw_only=True):
     project: Project
     data: Data
     training: Training
+    tests: Tests = Tests()
+    tuning: Tuning = Tuning()
     gates: dict[str, Any] = msgspec.field(default_factory=lambda: {"beats_champion": True})
     deployment: Deployment = Deployment()
     triggers: Triggers = Triggers()

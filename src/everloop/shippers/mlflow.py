@@ -21,6 +21,7 @@ from requests.exceptions import ConnectionError as RequestConnectionError
 from requests.exceptions import RequestException
 
 from everloop.errors import EverloopError
+from everloop.shippers.mlflow_tuning import TuningRuns
 from everloop.shippers.outbox import Entry, RefusedError, UnreachableError
 from everloop.tracking import RunRecord, plots
 from everloop.tracking.record import DATA_RUN
@@ -61,7 +62,7 @@ class Versions(msgspec.Struct, frozen=True):
 class MlflowTarget:
     """One MLflow, brought up to date entry by entry."""
 
-    kinds = frozenset({"run", "model_version", "alias"})
+    kinds = frozenset({"run", "model_version", "alias", "tuning", "trial"})
 
     def __init__(
         self,
@@ -83,8 +84,15 @@ class MlflowTarget:
                 self._take_run(entry.payload)
             elif entry.kind == "model_version":
                 self._take_version(entry.payload["model"], entry.payload["id"])
+            elif entry.kind == "tuning":
+                self._tunings().take_tuning(entry.payload)
+            elif entry.kind == "trial":
+                self._tunings().take_trial(entry.payload)
             else:
                 self._take_alias(entry.payload["model"], entry.payload["name"])
+
+    def _tunings(self) -> TuningRuns:
+        return TuningRuns(self._client, self._experiment, self._found)
 
     def _take_run(self, told: dict[str, Any]) -> None:
         ingest = told["pipeline"] == "ingest"
@@ -109,7 +117,10 @@ class MlflowTarget:
         return run
 
     def _found_run(self, id: str) -> Any:
-        query = f"tags.`{RUN}` = '{id}'"
+        return self._found(RUN, id)
+
+    def _found(self, tag: str, id: str) -> Any:
+        query = f"tags.`{tag}` = '{id}'"
         found = list(self._client.search_runs([self._experiment()], query, ViewType.ALL, max_results=10))
         kept = min(found, key=lambda run: run.info.run_id) if found else None
         for run in found:  # an answer that came too late for us

@@ -25,7 +25,19 @@ from everloop.statistics import LevelRules, apply_level, block_means, fit_level,
 from everloop.training.team import TIME_INDEX
 from everloop.types import Task
 
-__all__ = ["Choice", "Problem", "Recipe", "Trained", "choose", "fit_recipe", "fixed", "newest_horizons"]
+__all__ = [
+    "Choice",
+    "Problem",
+    "Recipe",
+    "Trained",
+    "before_judged",
+    "choose",
+    "fit_recipe",
+    "fixed",
+    "losses_after",
+    "newest_horizons",
+    "past_origins",
+]
 
 Floats = NDArray[np.float64]
 Member = Literal["everything", "half", "time", "level", "rows", "span", "horizons"]
@@ -46,8 +58,8 @@ NEWEST = tuple(Recipe(f"newest {n} horizon{'s' if n > 1 else ''}", ("horizons",)
 AUTO = (EVERYTHING, TEAM, *NEWEST)
 LOOKS = (4.0, 1.0, 0.5, 0.25)
 """Over how many of the newest horizons losses are compared."""
-FEWEST, PARTS = 4, 4
-"""Blocks that a comparison needs at least, and the fits of the newest horizon."""
+FEWEST, PARTS, BLOCKS = 4, 4, 4
+"""Blocks that a comparison needs at least, the fits of the newest horizon, and the horizons that are judged."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -138,7 +150,7 @@ def choose(
     times: Floats,
     recipes: Sequence[Recipe] = AUTO,
     *,
-    blocks: int = 4,
+    blocks: int = BLOCKS,
     alpha: float = 0.05,
     progress: Callable[[int, int], None] | None = None,
 ) -> Choice:
@@ -183,6 +195,30 @@ def choose(
         tuple(means[chosen.name].tolist()),
         {name: tuple(found.tolist()) for name, found in means.items()},
     )
+
+
+def before_judged(problem: Problem, times: Floats) -> int:
+    """Return how many of the oldest rows `choose` judges no recipe on, and every fit of it may see."""
+    active = _active(times, problem.horizon, problem.block)
+    first = min(_origins(active, problem.horizon, BLOCKS, parts)[0][0] for parts in (1, PARTS))
+    return int(np.searchsorted(active, first - problem.gap, "right"))
+
+
+def past_origins(problem: Problem, times: Floats) -> list[tuple[float, float]]:
+    """Return the ends of the fits that `choose` makes of one recipe, and of what each is judged on, oldest first."""
+    return _origins(_active(times, problem.horizon, problem.block), problem.horizon, BLOCKS, 1)
+
+
+def losses_after(
+    problem: Problem, rows: pd.DataFrame, times: Floats, recipe: Recipe, span: tuple[float, float]
+) -> Floats:
+    """Return the losses by block, on the rows of one of `past_origins`, of a recipe that is fitted on those before."""
+    times, (origin, stop) = _active(times, problem.horizon, problem.block), span
+    inside = np.flatnonzero((times > origin) & (times <= stop))
+    if not len(inside):
+        return np.empty(0)
+    answers = fit_recipe(problem, rows, times, recipe, origin - problem.gap).answers(rows.iloc[inside])
+    return _block_losses(problem, rows.iloc[inside], times[inside], answers, [origin])
 
 
 def _block_losses(
