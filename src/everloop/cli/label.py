@@ -82,3 +82,22 @@ def import_(
     for note in done.added.notes if done.added else ():
         print(f"note: {note}")
     print(done.told)
+
+
+@label.command()
+def serve(
+    file: Annotated[Path, typer.Argument(help="Rows that `everloop label next` wrote.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")] = 8095,
+    url: Url = None,
+    token_file: Token = None,
+    project: Folder = Path("."),
+) -> None:
+    """Show a page on this machine on which a person labels the rows of a file, until Ctrl-C or SIGTERM."""
+    from everloop.loop.labels.importing import server_of
+    from everloop.loop.labels.server import serve_labels
+    from everloop.loop.workspace import opened
+    from everloop.serving.app import read_token
+
+    token = read_token(token_file) if token_file else ""
+    with opened(project) as workspace:
+        serve_labels(workspace, file, port, server_of(workspace.settings, url, token))
