@@ -14,6 +14,11 @@ label = typer.Typer(name="label", help="Choose rows to label, and take their lab
 Folder = Annotated[Path, typer.Option("--project", help="The project's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str | None, typer.Option(help="The server of served rows. Default: [serving] host and port.")]
+studio = typer.Typer(name="studio", help="Rows to Label Studio, and their labels back.", no_args_is_help=True)
+label.add_typer(studio)
+Studio = Annotated[str, typer.Option("--url", help="Label Studio, such as http://127.0.0.1:8080.")]
+Title = Annotated[str | None, typer.Option(help="The project there. Default: this project's name.")]
+Key = Annotated[str, typer.Option(envvar="LABEL_STUDIO_API_KEY", help="The token of an account there.", hidden=True)]
 Token = Annotated[Path | None, typer.Option(help="Holds the token that the server's labels need.")]
 
 
@@ -101,3 +106,53 @@ def serve(
     token = read_token(token_file) if token_file else ""
     with opened(project) as workspace:
         serve_labels(workspace, file, port, server_of(workspace.settings, url, token))
+
+
+@studio.command()
+def push(
+    file: Annotated[Path, typer.Argument(help="Rows that `everloop label next` wrote.")],
+    url: Studio,
+    title: Title = None,
+    key: Key = "",
+    project: Folder = Path("."),
+    json: Json = False,
+) -> None:
+    """Make tasks of the rows without a label, with what the model suggests; LABEL_STUDIO_API_KEY holds the token."""
+    import msgspec
+
+    from everloop.cli.output import show_json
+    from everloop.loop.labels.studio import push
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace:
+        done = push(workspace, file, url, title or workspace.name, key)
+    if json:
+        show_json(msgspec.to_builtins(done))
+    else:
+        known = f", {done.known} were there already" if done.known else ""
+        print(f"{done.tasks} tasks{known}: {done.url}")
+
+
+@studio.command()
+def pull(
+    file: Annotated[Path, typer.Argument(help="The file that was pushed; labels are written into it.")],
+    url: Studio,
+    title: Title = None,
+    key: Key = "",
+    project: Folder = Path("."),
+    json: Json = False,
+) -> None:
+    """Write the labels that a project of Label Studio has by now into the file; `everloop label import` takes them."""
+    import msgspec
+
+    from everloop.cli.output import show_json
+    from everloop.loop.labels.studio import pull
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace:
+        done = pull(workspace, file, url, title or workspace.name, key)
+    if json:
+        show_json(msgspec.to_builtins(done))
+    else:
+        strange = f", {done.strange} are none of this project's and were left" if done.strange else ""
+        print(f"{done.labels} labels in {file}{strange}")

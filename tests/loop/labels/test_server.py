@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import re
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 from tests.loop.labels.test_labelling import project
 
 from everloop.errors import UsageError
-from everloop.inference.media import packed
+from everloop.inference.media import packed, text_of
 from everloop.loop.labels import files
 from everloop.loop.labels.importing import server_of
 from everloop.loop.labels.page import picture
@@ -118,11 +117,11 @@ async def test_before_there_are_classes_a_field_takes_any_and_what_rows_hold_is_
 
 def test_pictures_and_videos_are_shown() -> None:
     pytest.importorskip("PIL")
-    image = base64.b64decode(packed(np.zeros((4, 4), np.uint8)))
+    image = packed(np.zeros((4, 4), np.uint8))
     assert picture(image).startswith('<img src="data:image/png;base64,')
-    assert picture(base64.b64decode(packed(np.zeros((3, 4, 4, 1), np.uint8)))).count("<img") == 3
-    assert picture(b"\xff\xd8\xff").startswith('<img src="data:image/jpeg')
-    assert picture(b"\0\0\0\x18ftypisom").startswith('<video controls loop src="data:video/mp4')
+    assert picture(packed(np.zeros((3, 4, 4, 1), np.uint8))).count("<img") == 3
+    assert picture(text_of(b"\xff\xd8\xff")).startswith('<img src="data:image/jpeg')
+    assert picture(text_of(b"\0\0\0\x18ftypisom")).startswith('<video controls loop src="data:video/mp4')
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["Shown", "done", "page", "picture"]
+__all__ = ["Shown", "data_url", "done", "page", "picture"]
 
 MOST_BUTTONS = 12
 STYLE = (
@@ -69,24 +69,39 @@ def done(title: str, labelled: int, total: int, told: str = "", wrong: str = "")
     return _whole(title, parts)
 
 
-def picture(data: bytes) -> str:
-    """Return the element that shows an image, a video, or a NumPy array of either."""
-    if data.startswith(b"\x93NUMPY"):
+def picture(packed: str) -> str:
+    """Return the element that shows an image, a video, or a NumPy array of either, given in base64."""
+    data = base64.b64decode(packed)
+    if data.startswith(_NUMPY):
         array = np.load(io.BytesIO(data), allow_pickle=False)
         frames = array if array.ndim == 4 else array[None]
         return "".join(f'<img src="{_url("image/png", _png(frame))}">' for frame in frames)
-    kind = next((kind for start, kind in _KINDS if data[: len(start)] == start), "")
-    if not kind:
-        kind = "image/webp" if data[8:12] == b"WEBP" else "video/mp4" if data[4:8] == b"ftyp" else "video/x-msvideo"
-    if kind.startswith("image"):
-        return f'<img src="{_url(kind, data)}">'
-    return f'<video controls loop src="{_url(kind, data)}"></video>'
+    kind = _kind(data)
+    element = f'<img src="{_url(kind, data)}">'
+    return element if kind.startswith("image") else f'<video controls loop src="{_url(kind, data)}"></video>'
 
 
+def data_url(packed: str) -> str:
+    """Return an image or a video, given in base64, as a URL that holds it; of an array the first frame."""
+    data = base64.b64decode(packed)
+    if data.startswith(_NUMPY):
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+        return _url("image/png", _png(array[0] if array.ndim == 4 else array))
+    return _url(_kind(data), data)
+
+
+_NUMPY = b"\x93NUMPY"
 _KINDS = (
     (b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"), (b"BM", "image/bmp"),
     (b"\x1aE\xdf\xa3", "video/webm"),
 )  # fmt: skip
+
+
+def _kind(data: bytes) -> str:
+    known = next((kind for start, kind in _KINDS if data.startswith(start)), "")
+    if known:
+        return known
+    return "image/webp" if data[8:12] == b"WEBP" else "video/mp4" if data[4:8] == b"ftyp" else "video/x-msvideo"
 
 
 def _head(title: str, labelled: int, total: int) -> str:

@@ -9,7 +9,6 @@ It listens on 127.0.0.1 only. Requests that name another host, and those that an
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
@@ -128,7 +127,7 @@ class LabelApp:
         for name, value in row.items():
             if name in media:
                 packed = value_of(value, self._path.parent)
-                cells[str(name)] = picture(base64.b64decode(packed)) if packed else ""
+                cells[str(name)] = picture(packed) if packed else ""
             elif name not in (self._target, *label_files.NOTES):
                 cells[str(name)] = escape(_told(value))
         reason, suggested = (_told(row.get(name)) for name in (label_files.REASON, label_files.SUGGESTED))
