@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -91,3 +93,17 @@ def test_what_it_cannot_go_by_is_told(strategy: str, answers: list[NDArray[np.fl
 
 def test_uncertainty_is_one_where_two_classes_are_as_likely() -> None:
     assert uncertainty(np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.6, 0.3, 0.1]])) == pytest.approx([1.0, 0.0, 0.7])
+
+
+def test_with_many_labels_it_goes_far_from_all_of_them() -> None:
+    rng = np.random.default_rng(0)
+    labelled = rng.normal(0, 1, (2000, 2))
+    pool = np.vstack([rng.normal(0, 1, (1000, 2)), rng.normal(30, 0.5, (90, 2))])
+    found = choose("diversity", Known(np.vstack([labelled, pool]), 2000), 3)
+    assert any(one.row >= 1000 for one in found)
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skactiveml", None)
+    with pytest.raises(UsageError, match=r"choosing rows to label needs skactiveml.*pip install 'everloop\[label\]'"):
+        choose("diversity", Known(groups(10), 10), 1)

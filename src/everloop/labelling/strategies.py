@@ -12,12 +12,15 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
 
 from everloop.errors import UsageError, close_match
 
 __all__ = ["STRATEGIES", "Chosen", "Known", "choose", "uncertainty"]
 
 Floats = NDArray[np.float64]
+MANY, SHARE = 300, 10
+"""From how many labels on diversity looks at a share of the rows only: a tenth, or ten for each that is asked for."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -86,7 +89,12 @@ def _committee(known: Known, count: int, seed: int) -> list[Chosen]:
 
 def _diverse(known: Known, count: int, seed: int) -> list[Chosen]:
     """Typical rows of groups that hold no label yet."""
-    places = _query("TypiClust", known, count, seed, {}, {})
+    if known.labelled > MANY:
+        far = _far(known, count)
+        apart = Known(known.points[known.labelled + far])
+        places = [int(far[place]) for place in _query("TypiClust", apart, count, seed, {}, {})]
+    else:
+        places = _query("TypiClust", known, count, seed, {}, {})
     return [Chosen(row, "typical of rows that are like none with a label") for row in places]
 
 
@@ -109,6 +117,14 @@ STRATEGIES: dict[str, Callable[[Known, int, int], list[Chosen]]] = {
     "mixed": _mixed,
     "random": _random,
 }
+
+
+def _far(known: Known, count: int) -> NDArray[np.intp]:
+    """Return the tenth of the rows that lies furthest from any label: as many groups as labels would take long."""
+    seen = NearestNeighbors(n_neighbors=1).fit(known.points[: known.labelled])
+    distance = seen.kneighbors(known.points[known.labelled :])[0][:, 0]
+    most = min(known.rows, max(SHARE * count, known.rows // SHARE))
+    return np.sort(np.argsort(-distance, kind="stable")[:most])
 
 
 def _query(name: str, known: Known, count: int, seed: int, how: dict[str, Any], asked: dict[str, Any]) -> list[int]:

@@ -117,7 +117,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()[-2000:]
         with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/health", timeout=5).is_success:
+            if httpx.get(f"{url}/health", timeout=30, follow_redirects=True).is_success:
                 return
         time.sleep(0.5)
     raise AssertionError(log.read_text()[-2000:])

@@ -44,32 +44,22 @@ def propose(workspace: Workspace, pool: Path, count: int, strategy: str = AUTO, 
     Rows that have a label, in this file or in `[data] source`, are left out, and so are doubles. Raises `DataError`
     for rows that no model of the project could take.
     """
-    settings, target = workspace.settings, workspace.settings.data.target
+    target = workspace.settings.data.target
     forget_modules(workspace.folder)
     typed, written = label_files.read(pool), label_files.as_written(pool)
     candidates = _candidates(workspace, typed, target, seed)
     if not len(candidates):
         raise UsageError(f"{pool.name}: every row of it has a label already")
+    schema, labelled = _labelled(workspace)
     plain = typed.iloc[candidates].drop(columns=[target, *label_files.NOTES], errors="ignore").reset_index(drop=True)
     try:
-        rows = with_files(
-            prepare(settings.training.features, workspace.folder, by_row(plain, settings.data.process, os.environ)),
-            settings.data.columns,
-            pool.parent,
-        )
-        if len(rows) != len(plain):
-            told = f"made {len(rows)} rows of {len(plain)}: it must keep each row of a pool"
-            raise DataError(f"{settings.training.features!r} {told}")
-        schema, labelled = _labelled(workspace)
-        schema = schema or _shown(workspace, rows)
-        inputs = _inputs(rows.reset_index(drop=True), schema, settings.data.time)
+        schema, inputs = _prepared(workspace, plain, pool.parent, schema)
     except DataError as error:
         raise DataError(f"{pool.name}: {error}", error.rows) from error
     strategy, known = said_of(workspace, schema, labelled, inputs, strategy, seed)
     chosen = choose(strategy, known, count, seed)
     here = written.iloc[candidates].reset_index(drop=True)
-    found = marked(here, chosen, schema, known, target)
-    return Proposal(found, strategy, len(candidates))
+    return Proposal(marked(here, chosen, schema, known, target), strategy, len(candidates))
 
 
 def said_of(
@@ -166,6 +156,21 @@ def _labelled(workspace: Workspace) -> tuple[Schema | None, pd.DataFrame]:
     media = columns_of(settings.data.columns)
     schema = schema or infer(rows, target=settings.data.target, time=time, task=settings.data.task, media=media)
     return schema, conform(rows, schema).reset_index(drop=True)
+
+
+def _prepared(
+    workspace: Workspace, plain: pd.DataFrame, beside: Path, schema: Schema | None
+) -> tuple[Schema, pd.DataFrame]:
+    """Return rows as a model of the project takes them, and the schema that says how."""
+    settings = workspace.settings
+    processed = by_row(plain, settings.data.process, os.environ)
+    made = prepare(settings.training.features, workspace.folder, processed)
+    if len(made) != len(plain):
+        told = f"made {len(made)} rows of {len(plain)}: it must keep each row of a pool"
+        raise DataError(f"{settings.training.features!r} {told}")
+    rows = with_files(made.reset_index(drop=True), settings.data.columns, beside)
+    schema = schema or _shown(workspace, rows)
+    return schema, _inputs(rows, schema, settings.data.time)
 
 
 def _shown(workspace: Workspace, rows: pd.DataFrame) -> Schema:
