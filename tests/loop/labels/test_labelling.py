@@ -123,6 +123,7 @@ def test_what_is_no_label_is_refused_and_nothing_is_taken(tmp_path: Path) -> Non
         assert workspace.store.rows(sa.select(store.event)) == []
 
 
+@pytest.mark.slow
 def test_numbers_are_chosen_by_a_committee(tmp_path: Path) -> None:
     found = chosen(project(tmp_path / "project", "regression"))
     assert found.strategy == "committee"
@@ -161,6 +162,7 @@ def test_a_pool_may_hold_labels_and_doubles_and_must_fit(tmp_path: Path) -> None
         chosen(folder, pool="nothing.csv")
 
 
+@pytest.mark.slow
 def test_images_come_along_with_their_labels(tmp_path: Path) -> None:
     folder = project(tmp_path / "project", rows=0)
     text = (

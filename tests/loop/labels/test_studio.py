@@ -113,7 +113,7 @@ def studio(folder: Path) -> Iterator[str]:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 600
+    deadline = time.monotonic() + 1200
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()[-2000:]
         with contextlib.suppress(httpx.HTTPError):
@@ -135,7 +135,7 @@ def annotate(url: str, title: str, labels: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_rows_go_to_a_real_label_studio_and_their_labels_become_a_version(tmp_path: Path) -> None:
     folder, path = project(tmp_path / "project"), tmp_path / "to-label.csv"
     with opened(folder) as workspace, studio(tmp_path / "studio") as url:
