@@ -11,6 +11,7 @@ from pathlib import Path
 from everloop.errors import SystemError_
 
 __all__ = [
+    "branch",
     "changed",
     "commit_files",
     "commit_of",
@@ -121,6 +122,11 @@ def has(folder: Path, commit: str) -> bool:
         return bool(commit_of(folder, commit))
     except SystemError_:
         return False
+
+
+def branch(folder: Path) -> str:
+    """Return the branch that is checked out; empty where there is none, as at a commit by itself."""
+    return run(folder, "branch", "--show-current").strip()
 
 
 def contains(folder: Path, commit: str, inner: str) -> bool:

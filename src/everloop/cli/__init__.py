@@ -25,6 +25,7 @@ from everloop.cli import (
     gc,
     image,
     init,
+    label,
     lineage,
     monitor,
     observe,
@@ -81,6 +82,7 @@ for verb in VERBS:
     app.command()(verb)
 app.command("test")(test.run_checks)
 app.add_typer(data.data)
+app.add_typer(label.label)
 app.add_typer(audit.audit)
 app.add_typer(deployment.deployment)
 app.add_typer(pipeline.pipeline)

@@ -16,7 +16,7 @@ from everloop.journal import Reader, Record
 from everloop.loop.workspace import Workspace
 from everloop.types import Prediction, show_time
 
-__all__ = ["as_read", "behind", "latest", "one", "row_of", "signal_of"]
+__all__ = ["as_read", "behind", "latest", "one", "row_of", "rows_of", "signal_of"]
 
 SHOWN, NEWEST = 20, 5000
 _GUARDS = {"outliers": "outlier", "adversarial": "adversarial", "out_of_range": "schema"}
@@ -87,7 +87,7 @@ def behind(workspace: Workspace, signal: dict[str, Any]) -> list[dict[str, Any]]
     found: list[dict[str, Any]] = []
     for record in _of_window(workspace, signal):
         prediction = record.read(Prediction)
-        for row in _rows(signal, prediction):
+        for row in rows_of(signal, prediction):
             inputs = {name: values[row] for name, values in prediction.inputs.items()}
             column = signal["evidence"].get("column")
             shown = {column: inputs[column]} if column in inputs else inputs
@@ -104,7 +104,7 @@ def _of_window(workspace: Workspace, signal: dict[str, Any]) -> Iterator[Record]
                     yield record
 
 
-def _rows(signal: dict[str, Any], prediction: Prediction) -> list[int]:
+def rows_of(signal: dict[str, Any], prediction: Prediction) -> list[int]:
     """Return the rows of a prediction that show what a signal says."""
     name, evidence = signal["name"], signal["evidence"]
     rows = range(len(next(iter(prediction.outputs.values()))))

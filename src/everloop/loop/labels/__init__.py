@@ -1,0 +1,1 @@
+"""Little data: which rows to label, and what becomes of their labels."""
