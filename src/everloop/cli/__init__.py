@@ -20,6 +20,7 @@ from everloop.cli import (
     doctor,
     drift,
     elastic,
+    evaluate,
     events,
     feedback,
     gc,
@@ -73,7 +74,7 @@ VERBS = (
     run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
     events.events,
-    monitor.monitor, drift.drift,
+    monitor.monitor, drift.drift, evaluate.evaluate,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

@@ -52,7 +52,9 @@ from everloop.training.media import decoded
 from everloop.training.window import Trained
 from everloop.types import Column, Task, as_json
 
-__all__ = ["Ask", "Champion", "Outcome", "Where", "answers_of", "bundle_of", "ingest", "problem_of", "retrain"]
+__all__ = [
+    "Ask", "Champion", "Outcome", "Where", "answers_of", "bundle_of", "ingest", "problem_of", "remembered", "retrain",
+]  # fmt: skip
 
 
 LEARNING = (
@@ -287,7 +289,7 @@ def judge(
         model = Model.load(bundle, [PublicKey.of_text(key) for key in champion.keys], native=ask.native)
         fair, answered = times > champion.trained_until, answers_of(model, judged, schema)
         if not fair.any():  # no new rows (the code changed): its own out-of-time answers are fair too
-            fair, answered = _remembered(model, times, answered)
+            fair, answered = remembered(model, times, answered)
         theirs = problem.loss(truth, problem.served(times, truth, answered))
         start = float(times[fair][0]) if fair.any() else 0.0
         evidence = msgspec.structs.replace(
@@ -415,7 +417,7 @@ def _graph(trained: Trained, schema: Schema) -> bytes:
     return merge(parts, schema.inputs, schema.task, schema.classes)
 
 
-def _remembered(
+def remembered(
     model: Model, times: NDArray[np.float64], answers: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return which rows a model was judged on out of time (known by a time that is theirs alone), and its answers."""

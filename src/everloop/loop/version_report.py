@@ -14,7 +14,7 @@ from everloop.loop.pipeline_versions import versions as pipeline_versions
 from everloop.loop.workspace import Workspace
 from everloop.types import show_time
 
-__all__ = ["render_report"]
+__all__ = ["render_report", "rival_of"]
 
 _OPEN = ("shadow", "canary")
 
@@ -26,7 +26,7 @@ def render_report(workspace: Workspace, version: str | None = None) -> str:
     """
     with workspace.store.read() as connection:
         row = registry.get(connection, workspace.name, version) if version else _newest(connection, workspace.name)
-        champion = _rival(connection, workspace.name, row["id"])
+        champion = rival_of(connection, workspace.name, row["id"])
         data = data_version(connection, row["data_version"])
         decision, rollout = _decision(connection, row["run"]), _rollout(connection, row["id"])
     pipeline = next((p["id"] for p in pipeline_versions(workspace) if p["commit"] == row["commit"]), None)
@@ -107,7 +107,7 @@ def _newest(connection: store.Connection, model: str) -> dict[str, Any]:
     return found
 
 
-def _rival(connection: store.Connection, model: str, version: str) -> dict[str, Any] | None:
+def rival_of(connection: store.Connection, model: str, version: str) -> dict[str, Any] | None:
     """Return whom a version was to beat: the champion when it was registered, as the registry's changes tell it."""
     told = sa.select(store.outbox.c.kind, store.outbox.c.payload).where(
         store.outbox.c.kind.in_(("alias", "model_version"))

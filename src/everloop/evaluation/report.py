@@ -1,0 +1,49 @@
+"""All that rows and answers tell of a model, in one value."""
+
+from __future__ import annotations
+
+import msgspec
+
+from everloop.evaluation.answered import Answered
+from everloop.evaluation.calibration import Calibration, calibration
+from everloop.evaluation.intervals import Figure, figures
+from everloop.evaluation.metrics import score
+from everloop.evaluation.over_time import Period, over_time
+from everloop.evaluation.paired import Paired
+from everloop.evaluation.slices import Slice, slices
+from everloop.types import Task
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """What was found on `rows` from `start` to `end`; intervals draw `blocks` of `block` seconds (0: single rows)."""
+
+    task: Task
+    rows: int
+    start: float
+    end: float
+    block: float
+    blocks: int
+    metrics: dict[str, Figure]
+    slices: list[Slice]
+    calibration: Calibration
+    over_time: list[Period]
+    paired: Paired | None = None
+
+
+def evaluate(rows: Answered) -> Evaluation:
+    """Return the evaluation of a model's answers, without a comparison."""
+    metrics = figures(lambda chosen: score(rows.task, rows.truth[chosen], rows.answers[chosen]), rows.blocks)
+    return Evaluation(
+        task=rows.task,
+        rows=len(rows),
+        start=float(rows.times[0]),
+        end=float(rows.times[-1]),
+        block=rows.block,
+        blocks=int(rows.blocks[-1]) + 1,
+        metrics=metrics,
+        slices=slices(rows),
+        calibration=calibration(rows),
+        over_time=over_time(rows),
+    )

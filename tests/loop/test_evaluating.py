@@ -1,0 +1,59 @@
+"""What a version is worth: from its own bundle, against the champion, as figures and as a page."""
+
+from __future__ import annotations
+
+import html.parser
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.loop.test_asking import NOW, Loop
+from tests.projects import write_project
+
+from everloop.errors import NotFoundError, UsageError
+from everloop.loop.commands import RETRAIN
+from everloop.loop.evaluating import Evaluated, evaluate_version
+from everloop.loop.evaluation_page import page
+from everloop.loop.workspace import opened
+
+
+class Outside(html.parser.HTMLParser):
+    """What a page would load or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [tag] if tag in ("script", "link", "iframe") else []
+        self.found += [value or "" for name, value in attrs if name in ("src", "href") and value and value[0] != "#"]
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_versions_are_evaluated_and_compared(tmp_path: Path, task: str) -> None:
+    with opened(write_project(tmp_path / "project", task)) as workspace:
+        with pytest.raises(UsageError, match=r"no version to evaluate yet: `everloop run`"):
+            evaluate_version(workspace)
+        loop = Loop(workspace)
+        loop.controller.step(NOW)
+        first = evaluate_version(workspace)
+        assert (first.version, first.evaluation.paired) == ("v1", None)
+        bundle = next(one for one in workspace.bundles.iterdir() if one.is_dir())
+        registered = workspace.model(str(bundle)).manifest.metrics
+        assert {name: one.value for name, one in first.evaluation.metrics.items()} == pytest.approx(registered)
+        loop.ask(RETRAIN)
+        loop.controller.close()
+        second = evaluate_version(workspace, "v2")
+        compared = second.evaluation.paired
+        assert compared is not None
+        assert compared.rival == "v1"
+        assert compared.rows > 0
+        assert msgspec.json.decode(msgspec.json.encode(second), type=Evaluated) == second
+        with pytest.raises(NotFoundError, match="v9"):
+            evaluate_version(workspace, "v9")
+        told = page(second)
+        outside = Outside()
+        outside.feed(told)
+        assert outside.found == []
+        for words in ("Metrics", "Against v1", "Calibration", "Over time", "<svg"):
+            assert words in told
