@@ -7,7 +7,7 @@ import pytest
 from tests.evaluation.rows import HOUR, classes, values
 
 from everloop.evaluation import Answered, evaluate, paired, score
-from everloop.evaluation.calibration import calibration, calibration_error
+from everloop.evaluation.calibration import calibration
 from everloop.evaluation.over_time import over_time
 
 
@@ -27,7 +27,6 @@ def test_right_probabilities_are_calibrated_and_sure_ones_are_not() -> None:
     covers = [one.true.low <= one.said <= one.true.high for one in right.bins if one.true.low and one.true.high]
     assert sum(covers) >= 8
     assert right.coverage is None
-    assert calibration_error(classes()) == right.error.value
 
 
 def test_values_are_calibrated_by_tenths_and_their_range_covers() -> None:

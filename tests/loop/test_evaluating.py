@@ -10,10 +10,13 @@ import pytest
 from tests.loop.test_asking import NOW, Loop
 from tests.projects import write_project
 
+from everloop import store
+from everloop.checks import Verdict
 from everloop.errors import NotFoundError, UsageError
 from everloop.loop.commands import RETRAIN
 from everloop.loop.evaluating import Evaluated, evaluate_version
 from everloop.loop.evaluation_page import page
+from everloop.loop.version_report import render_report
 from everloop.loop.workspace import opened
 
 
@@ -57,3 +60,31 @@ def test_versions_are_evaluated_and_compared(tmp_path: Path, task: str) -> None:
         assert outside.found == []
         for words in ("Metrics", "Against v1", "Calibration", "Over time", "<svg"):
             assert words in told
+
+
+OWN = """
+from everloop.checks import Verdict
+
+
+def late(evidence):
+    newest = evidence.rows.take(slice(-24, None))
+    worst = float(newest.losses.max())
+    return Verdict("late", "fail" if worst > 1e-9 else "pass", f"largest loss of the newest rows {worst:.4g}")
+"""
+
+
+def test_gates_bound_what_an_evaluation_finds_and_ask_the_projects_own_code(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project")
+    (folder / "own_gates.py").write_text(OWN)
+    with (folder / "everloop.toml").open("a") as file:
+        file.write('\n[gates]\nworst_slice = { max = 100 }\nr2 = { min = -9, sure = true }\nown = ["own_gates:late"]\n')
+    with opened(folder) as workspace:
+        loop = Loop(workspace)
+        loop.controller.step(NOW)
+        loop.controller.close()
+        (version,) = loop.rows(store.model_version)
+        parts = msgspec.convert(version["verdict"], Verdict).leaves
+        told = {one.check: one.outcome for one in parts}
+        assert told == {"worst_slice": "pass", "r2": "pass", "late": "fail"}
+        assert version["stage"] == "rejected"
+        assert "| late | fail | largest loss of the newest rows" in render_report(workspace, "v1")

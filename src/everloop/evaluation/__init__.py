@@ -1,7 +1,7 @@
 """How good a model is, on which rows, and whether that is enough: metrics, evaluations and gates."""
 
 from everloop.evaluation.answered import Answered
-from everloop.evaluation.gates import GateEvidence, build_gate, needs_approval
+from everloop.evaluation.gates import GateEvidence, build_gate, needs_approval, own_check, own_checks
 from everloop.evaluation.metrics import METRICS, losses, main_metric, score
 from everloop.evaluation.paired import paired
 from everloop.evaluation.report import Evaluation, evaluate
@@ -16,6 +16,8 @@ __all__ = [
     "losses",
     "main_metric",
     "needs_approval",
+    "own_check",
+    "own_checks",
     "paired",
     "score",
 ]

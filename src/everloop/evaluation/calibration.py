@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from everloop.evaluation.answered import Answered
 from everloop.evaluation.intervals import Figure, figure
 
-__all__ = ["Bin", "Calibration", "Coverage", "calibration", "calibration_error"]
+__all__ = ["Bin", "Calibration", "Coverage", "calibration", "coverage"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -57,13 +57,18 @@ def calibration(rows: Answered) -> Calibration:
         within = np.flatnonzero(place == one)
         bins.append(Bin(float(said[within].mean()), _mean(true[within], rows.blocks[within]), len(within)))
     error = figure(lambda chosen: _error(said[chosen], true[chosen], place[chosen]), rows.blocks)
-    return Calibration(_of(rows), bins, error, _coverage(rows) if rows.task == "regression" else None)
+    return Calibration(_of(rows), bins, error, coverage(rows))
 
 
-def calibration_error(rows: Answered) -> float:
-    """Return the error of `calibration` alone."""
-    said, true = _said(rows)
-    return _error(said, true, _tenths(said))
+def coverage(rows: Answered) -> Coverage | None:
+    """Return the 90 % range of values; None of classes, and of few rows."""
+    half = len(rows) // 2
+    if rows.task != "regression" or half < BINS:
+        return None
+    off = rows.truth.astype(np.float64) - rows.answers
+    low, high = np.quantile(off[:half], [(1 - COVERED) / 2, (1 + COVERED) / 2])
+    within = (off[half:] >= low) & (off[half:] <= high)
+    return Coverage(float(low), float(high), _mean(within.astype(np.float64), rows.blocks[half:]))
 
 
 def _said(rows: Answered) -> tuple[Floats, Floats]:
@@ -88,16 +93,6 @@ def _tenths(said: Floats) -> Ints:
 def _error(said: Floats, true: Floats, place: Ints) -> float:
     gaps = np.bincount(place, said - true)
     return float(np.abs(gaps).sum() / len(said))
-
-
-def _coverage(rows: Answered) -> Coverage | None:
-    half = len(rows) // 2
-    if half < BINS:
-        return None
-    off = rows.truth.astype(np.float64) - rows.answers
-    low, high = np.quantile(off[:half], [(1 - COVERED) / 2, (1 + COVERED) / 2])
-    within = (off[half:] >= low) & (off[half:] <= high)
-    return Coverage(float(low), float(high), _mean(within.astype(np.float64), rows.blocks[half:]))
 
 
 def _mean(values: Floats, blocks: Ints) -> Figure:

@@ -19,7 +19,7 @@ from everloop.evaluation.answered import Answered
 from everloop.evaluation.intervals import Figure, figures
 from everloop.types import Column
 
-__all__ = ["Slice", "holds", "slices"]
+__all__ = ["Slice", "holds", "slices", "told_apart"]
 
 Bools = NDArray[np.bool_]
 DEPTH, SHARE, FEWEST, MOST_VALUES = 3, 0.03, 30, 30
@@ -81,12 +81,21 @@ def slices(rows: Answered, seed: int = 0) -> list[Slice]:
     """Return the leaves of the error tree, the worst first; none where rows are too few to tell leaves apart."""
     grown, measured = rows.blocks % 2 == 0, rows.blocks % 2 == 1
     features = list(_features(rows))
-    smallest = max(FEWEST, int(SHARE * grown.sum()))
-    if not features or grown.sum() < 2 * smallest or measured.sum() < 2 * smallest:
+    if not features or not told_apart(rows):
         return []
-    leaves = _grow(features, rows.losses, grown, smallest, seed)
+    leaves = _grow(features, rows.losses, grown, _smallest(grown), seed)
     found = [_measured(rows, conditions, measured) for conditions in leaves]
     return sorted((one for one in found if one is not None), key=lambda s: -s.ratio.value)
+
+
+def told_apart(rows: Answered) -> bool:
+    """Tell whether there are rows enough for slices."""
+    grown = rows.blocks % 2 == 0
+    return bool(min(grown.sum(), (~grown).sum()) >= 2 * _smallest(grown))
+
+
+def _smallest(grown: Bools) -> int:
+    return max(FEWEST, int(SHARE * grown.sum()))
 
 
 def holds(conditions: tuple[Condition, ...], inputs: dict[str, NDArray[Any]]) -> Bools:

@@ -17,9 +17,10 @@ from everloop.bundles import Manifest, PublicKey, SigningKey
 from everloop.checks import Verdict
 from everloop.data import Schema, by_row, event_times, infer, process, timed
 from everloop.data.media import beside, columns_of, with_files
+from everloop.data.schema import ORDER
 from everloop.data.sources import files, journal
 from everloop.errors import UsageError
-from everloop.evaluation import GateEvidence, build_gate, losses, score
+from everloop.evaluation import Answered, GateEvidence, build_gate, losses, own_check, own_checks, score
 from everloop.inference import Model, arrays_of
 from everloop.journal import Position
 from everloop.loop.inspecting import Inspection, answered, filed, inspection
@@ -39,6 +40,7 @@ from everloop.training import (
     choose,
     fit_recipe,
     fixed,
+    load_function,
     merge,
     native,
     prepare,
@@ -282,9 +284,10 @@ def judge(
     judged = rows.iloc[answers["place"]]
     times, truth = event_times(judged, schema.time), problem.truth(judged)
     served = problem.served(times, truth, answers["answers"])
-    own = problem.loss(truth, served)
-    baseline = block_means(times, own, ask.block, float(times[0])).tolist()
-    evidence = GateEvidence(score(schema.task, truth, served))
+    lost = problem.loss(truth, served)
+    baseline = block_means(times, lost, ask.block, float(times[0])).tolist()
+    evidence = GateEvidence(score(schema.task, truth, served), rows=_answered(judged, schema, truth, served, ask.block))
+    own = [own_check(name, load_function(name, project_folder())) for name in own_checks(ask.gates)]
     if champion is not None and bundle is not None:
         model = Model.load(bundle, [PublicKey.of_text(key) for key in champion.keys], native=ask.native)
         fair, answered = times > champion.trained_until, answers_of(model, judged, schema)
@@ -294,10 +297,10 @@ def judge(
         start = float(times[fair][0]) if fair.any() else 0.0
         evidence = msgspec.structs.replace(
             evidence,
-            candidate=tuple(block_means(times[fair], own[fair], ask.block, start)),
+            candidate=tuple(block_means(times[fair], lost[fair], ask.block, start)),
             champion=tuple(block_means(times[fair], theirs[fair], ask.block, start)),
         )
-    return Judged(evidence.metrics, build_gate(ask.gates)(evidence), baseline[-28:])
+    return Judged(evidence.metrics, build_gate(ask.gates, own)(evidence), baseline[-28:])
 
 
 @step(preload=LEARNING)
@@ -405,6 +408,16 @@ def _plain(problem: Problem) -> Any:
     """Return an unfitted estimator of a problem, without what only its fit sees."""
     built = problem.build()
     return built.estimator if isinstance(built, Augmented) else built
+
+
+def _answered(
+    rows: pd.DataFrame, schema: Schema, truth: NDArray[Any], answers: NDArray[np.float64], block: float
+) -> Answered:
+    """Return judged rows as an evaluation takes them, without images and videos."""
+    columns = tuple(c for c in schema.inputs if c.prepare is None)
+    inputs = {c.name: rows[c.name].to_numpy() for c in columns}
+    times, length = event_times(rows, schema.time), 0.0 if schema.time == ORDER else block
+    return Answered(schema.task, schema.classes, columns, inputs, truth, answers, times, length)
 
 
 def _graph(trained: Trained, schema: Schema) -> bytes:

@@ -64,9 +64,17 @@ def _metrics(row: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Iter
 
 def _conditions(verdict: Mapping[str, Any]) -> Iterator[str]:
     yield from ("| condition | verdict | why |", "|---|---|---|")
-    for part in verdict.get("parts") or [verdict]:
+    for part in _parts(verdict):
         yield f"| {_plain(part.get('check', 'gate'))} | {part['outcome']} | {_plain(part['reason'])}{_gain(part)} |"
     yield ""
+
+
+def _parts(verdict: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Give the conditions that a verdict is made of."""
+    for part in verdict.get("parts") or ():
+        yield from _parts(part)
+    if not verdict.get("parts"):
+        yield verdict
 
 
 def _gain(part: Mapping[str, Any]) -> str:
