@@ -11,6 +11,7 @@ from everloop.cli import (
     approve,
     audit,
     backtest,
+    card,
     ci,
     controller,
     data,
@@ -74,7 +75,7 @@ VERBS = (
     run.run, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
     events.events,
-    monitor.monitor, drift.drift, evaluate.evaluate,
+    monitor.monitor, drift.drift, evaluate.evaluate, card.card,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

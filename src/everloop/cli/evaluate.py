@@ -42,7 +42,7 @@ def evaluate(
 
 def _show(done: Evaluated) -> None:
     from everloop.cli.output import show_table
-    from everloop.loop.evaluation_page import shown
+    from everloop.loop.document import shown
 
     found = done.evaluation
     print(f"{done.model} {done.version}: {found.rows:,} rows that its answers had not seen, in {found.blocks:,} blocks")

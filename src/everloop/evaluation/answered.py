@@ -23,6 +23,7 @@ class Answered:
     """Rows in the order of time: inputs by column, `truth` (values or class indices), `answers`, and times.
 
     Answers have shape (rows,), or (rows, classes). Rows of one block of time are alike; with `block` 0 each is its own.
+    `sensitive` are the columns between whose groups a model may not differ.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class Answered:
         answers: Floats,
         times: Floats,
         block: float,
+        sensitive: tuple[str, ...] = (),
     ) -> None:
         self.task, self.classes, self.columns, self.inputs = task, classes, columns, inputs
-        self.truth, self.answers, self.times = truth, answers, times
+        self.truth, self.answers, self.times, self.sensitive = truth, answers, times, sensitive
         self.blocks, self.block = blocks_of(times, block)
 
     def __len__(self) -> int:
@@ -53,7 +55,7 @@ class Answered:
         inputs = {name: values[rows] for name, values in self.inputs.items()}
         return Answered(
             self.task, self.classes, self.columns, inputs, self.truth[rows], self.answers[rows], self.times[rows],
-            self.block,
+            self.block, self.sensitive,
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from everloop.evaluation.answered import Answered
 from everloop.evaluation.calibration import calibration, coverage
+from everloop.evaluation.fairness import fairness
 from everloop.evaluation.intervals import Figure, figures
 from everloop.evaluation.metrics import METRICS, score
 from everloop.evaluation.slices import slices, told_apart
@@ -46,8 +47,26 @@ def _coverage(rows: Answered) -> Measured | None:
     return Measured(found.covered) if found else None
 
 
+def _difference(*names: str) -> Callable[[Answered], Measured | None]:
+    """Return what gives the largest difference of these figures between groups of a sensitive column."""
+
+    def measure(rows: Answered) -> Measured | None:
+        found = [
+            Measured(one.differences[name], f"{name} by {one.column}")
+            for one in fairness(rows)
+            for name in names
+            if name in one.differences
+        ]
+        return max(found, key=lambda one: one.figure.value, default=None)
+
+    return measure
+
+
 MEASURES: dict[str, Callable[[Answered], Measured | None]] = {
     "worst_slice": _worst_slice,
     "calibration_error": _calibration_error,
     "coverage": _coverage,
+    "selection_difference": _difference("selection rate"),
+    "odds_difference": _difference("true positive rate", "false positive rate"),
+    "error_difference": _difference("error rate", "mean absolute error"),
 }

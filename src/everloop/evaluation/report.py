@@ -6,6 +6,7 @@ import msgspec
 
 from everloop.evaluation.answered import Answered
 from everloop.evaluation.calibration import Calibration, calibration
+from everloop.evaluation.fairness import Fairness, fairness
 from everloop.evaluation.intervals import Figure, figures
 from everloop.evaluation.metrics import score
 from everloop.evaluation.over_time import Period, over_time
@@ -29,6 +30,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     slices: list[Slice]
     calibration: Calibration
     over_time: list[Period]
+    fairness: list[Fairness]
     paired: Paired | None = None
 
 
@@ -46,4 +48,5 @@ def evaluate(rows: Answered) -> Evaluation:
         slices=slices(rows),
         calibration=calibration(rows),
         over_time=over_time(rows),
+        fairness=fairness(rows),
     )

@@ -152,6 +152,7 @@ def ask_of(settings: Settings, folder: Path, *, first: bool) -> Ask:
         native=list(allowed) if allowed is not None else None,
         gap=seconds(training.gap),
         augment=training.augment,
+        sensitive=settings.deployment.sensitive,
     )
 
 

@@ -78,7 +78,10 @@ def answered_of(workspace: Workspace, row: Mapping[str, Any]) -> Answered:
     inputs = {c.name: kept[f"input:{c.name}"] for c in schema.inputs}
     inputs = {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in inputs.items()}
     block = 0.0 if schema.time == ORDER else seconds(workspace.settings.monitoring.block)
-    return Answered(schema.task, schema.classes, schema.inputs, inputs, truth, kept["answers"], kept["time"], block)
+    sensitive = workspace.settings.deployment.sensitive
+    return Answered(
+        schema.task, schema.classes, schema.inputs, inputs, truth, kept["answers"], kept["time"], block, sensitive
+    )
 
 
 def table_of(rows: Answered) -> pd.DataFrame:

@@ -1,83 +1,47 @@
-"""An evaluation as one page: no script, nothing from outside."""
+"""An evaluation as a document: what its figures say, in sentences, tables and pictures."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from everloop.data.profile_page import STYLE
 from everloop.evaluation import Evaluation, main_metric
-from everloop.evaluation.intervals import Figure
+from everloop.loop.document import Block, Part, Picture, shown
+from everloop.loop.document import page as html_page
 from everloop.loop.evaluating import Evaluated
 from everloop.loop.pictures import bars, line, reliability
 from everloop.types import show_time
 
-__all__ = ["document", "page", "sections", "shown", "table"]
+__all__ = ["judged_on", "page", "parts"]
 
 
 def page(done: Evaluated) -> str:
     """Return an evaluation as one HTML page without outside reference."""
-    title, found = f"{done.model} {done.version}", done.evaluation
+    return html_page(f"{done.model} {done.version}", [judged_on(done.evaluation)], parts(done.evaluation))
+
+
+def judged_on(found: Evaluation) -> str:
+    """Return which rows the figures are of, and how their intervals are drawn."""
     span = f", {show_time(found.start)[:10]} to {show_time(found.end)[:10]}" if found.block else ""
-    intro = (
-        f"<h1>{_e(title)}</h1><p class=quiet>Judged on {found.rows:,} rows{span}, by answers of fits that had not "
-        f"seen them. Intervals are 95 %, {_drawn(found)}.</p>"
-    )
-    return document(title, intro + "".join(sections(done)))
+    drawn = f"the {found.rows:,} rows again"
+    if found.block:
+        drawn = f"{found.blocks:,} blocks of {found.block / 3600:.4g} hours again, since rows of one are alike"
+    told = f"Judged on {found.rows:,} rows{span}, by answers of fits that had not seen them."
+    return f"{told} Intervals are 95 %, by drawing {drawn}."
 
 
-def document(title: str, body: str) -> str:
-    """Return a whole page in the style of all pages."""
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{_e(title)}</title>"
-    view = '<meta name=viewport content="width=device-width, initial-scale=1">'
-    return f"{head}{view}<style>{STYLE}</style><main>{body}</main></html>\n"
-
-
-def sections(done: Evaluated) -> Iterator[str]:
-    """Give the parts of the page."""
-    found = done.evaluation
-    yield _part("Metrics", table([{"metric": name, **_figure(one)} for name, one in found.metrics.items()]))
+def parts(found: Evaluation) -> Iterator[Part]:
+    """Give the parts of the document."""
+    figures = [{"metric": n, "value": f.value, "low": f.low, "high": f.high} for n, f in found.metrics.items()]
+    yield Part("Metrics", [figures])
     yield from _paired(found)
     yield from _slices(found)
-    yield from _calibration(found)
-    yield from _over_time(found)
+    yield from _fairness(found)
+    yield _calibration(found)
+    yield _over_time(found)
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows with the same fields as a table."""
-    if not rows:
-        return "<p>none</p>"
-    numbers = {
-        name for name, value in rows[0].items() if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    kinds = {name: " class=n" if name in numbers else "" for name in rows[0]}
-    head = "".join(f"<th{kinds[name]}>{_e(name.replace('_', ' '))}" for name in rows[0])
-    body = "".join(
-        f"<tr>{''.join(f'<td{kinds[name]}>{_e(shown(value))}' for name, value in row.items())}</tr>" for row in rows
-    )
-    return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
-
-
-def shown(value: Any) -> str:
-    """Return a value of a table as text."""
-    if isinstance(value, Figure):
-        between = f" ({value.low:.4g} to {value.high:.4g})" if value.low is not None else ""
-        return f"{value.value:.4g}{between}"
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
-
-
-def _drawn(found: Evaluation) -> str:
-    if not found.block:
-        return f"by drawing the {found.rows:,} rows again"
-    return f"by drawing {found.blocks:,} blocks of {found.block / 3600:.4g} hours again, since rows of one are alike"
-
-
-def _paired(found: Evaluation) -> Iterator[str]:
+def _paired(found: Evaluation) -> Iterator[Part]:
     if (told := found.paired) is None:
         return
     rows = {
@@ -87,56 +51,56 @@ def _paired(found: Evaluation) -> Iterator[str]:
         "loss saved a row": told.lower_by,
         "blocks in which it loses less": f"{told.won:.0%} of {told.blocks:,}",
     }
-    body = table([{"": name, "value": value} for name, value in rows.items()])
-    yield _part(f"Against {told.rival}", f"<p class=quiet>On the same {told.rows:,} rows.</p>{body}")
+    table: list[dict[str, Any]] = [{"figure": name, "value": value} for name, value in rows.items()]
+    yield Part(f"Against {told.rival}", [f"On the same {told.rows:,} rows.", table])
 
 
-def _slices(found: Evaluation) -> Iterator[str]:
+def _slices(found: Evaluation) -> Iterator[Part]:
     if not found.slices:
         return
     rows = [
-        {"slice": s.name, "rows": s.rows, "of_all": f"{s.share:.1%}", "mean_loss": s.loss, "times_all": s.ratio,
+        {"slice": s.name, "rows": s.rows, "of all": f"{s.share:.1%}", "mean loss": s.loss, "times all": s.ratio,
          "worse": s.worse} for s in found.slices
     ]  # fmt: skip
     picture = bars([(s.name, s.ratio.value, s.ratio.low, s.ratio.high) for s in found.slices], mark=1.0)
     note = (
-        "<p class=quiet>Leaves of a tree grown over the losses of one half of the rows, measured on the other. "
-        "1 is the loss of all rows.</p>"
+        "Leaves of a tree grown over the losses of one half of the rows, measured on the other. 1 is the loss of all "
+        "rows."
     )
-    yield _part("Where it fails", f"{note}{picture}{table(rows)}")
+    yield Part("Where it fails", [note, Picture(picture), rows])
 
 
-def _calibration(found: Evaluation) -> Iterator[str]:
+def _fairness(found: Evaluation) -> Iterator[Part]:
+    for one in found.fairness:
+        groups = [{one.column: group.name, "rows": group.rows, **group.figures} for group in one.groups]
+        apart = [{"figure": name, "largest difference": figure} for name, figure in one.differences.items()]
+        blocks: list[Block] = [groups, "How far two groups lie apart, at most:", apart]
+        if one.left_out:
+            blocks.append(f"Too few rows to compare: {', '.join(one.left_out)}.")
+        yield Part(f"Fairness by {one.column}", blocks)
+
+
+def _calibration(found: Evaluation) -> Part:
     told = found.calibration
-    picture = reliability([(b.said, b.true.value, b.true.low, b.true.high) for b in told.bins])
-    text = f"<p>The {_e(told.of)} is off by {_e(shown(told.error))} on average, by tenths of the rows.</p>"
+    blocks: list[Block] = [f"The {told.of} is off by {shown(told.error)} on average, by tenths of the rows."]
     if told.coverage:
-        text += (
-            f"<p>In the older half of the rows, 90 % of true values lay between answer {told.coverage.low:+.4g} and "
-            f"{told.coverage.high:+.4g}; in the newer half {_e(shown(told.coverage.covered))} of them did.</p>"
+        blocks.append(
+            f"In the older half of the rows, 90 % of true values lay between answer {told.coverage.low:+.4g} and "
+            f"{told.coverage.high:+.4g}; in the newer half {shown(told.coverage.covered)} of them did."
         )
-    yield _part("Calibration", text + picture)
+    blocks.append(Picture(reliability([(b.said, b.true.value, b.true.low, b.true.high) for b in told.bins])))
+    return Part("Calibration", blocks)
 
 
-def _over_time(found: Evaluation) -> Iterator[str]:
+def _over_time(found: Evaluation) -> Part:
     dated = [show_time(p.start)[:10] if found.block else f"part {n}" for n, p in enumerate(found.over_time, 1)]
     names = [f"{date}, {p.rows:,} rows" for date, p in zip(dated, found.over_time, strict=True)]
-    metric = main_metric(found.task)
-    body = f"<p class=quiet>{metric}</p>{line([p.metric for p in found.over_time], names)}"
+    metrics = [p.metric for p in found.over_time]
+    told = f"{main_metric(found.task)} of {len(metrics)} stretches: {min(metrics):.4g} to {max(metrics):.4g}"
+    blocks: list[Block] = [told, Picture(line(metrics, names))]
     biases = [p.bias for p in found.over_time if p.bias is not None]
     if len(biases) == len(names):
-        of = "of answers" if found.task == "regression" else f"of the {found.calibration.of}"
-        body += f"<p class=quiet>Mean error {_e(of)}: above the line is too high</p>{line(biases, names, zero=True)}"
-    yield _part("Over time", body)
-
-
-def _figure(one: Figure) -> dict[str, Any]:
-    return {"value": one.value, "low": one.low, "high": one.high}
-
-
-def _part(title: str, body: str) -> str:
-    return f"<h2>{_e(title)}</h2><div class=card>{body}</div>"
-
-
-def _e(text: object) -> str:
-    return html.escape(str(text), quote=True)
+        of = "answers" if found.task == "regression" else f"the {found.calibration.of}"
+        told = f"Mean error of {of}: {min(biases):.4g} to {max(biases):.4g}; above 0 is too high"
+        blocks += [told, Picture(line(biases, names, zero=True))]
+    return Part("Over time", blocks)

@@ -110,6 +110,8 @@ class Ask(msgspec.Struct, frozen=True):
     """How answers are corrected once they serve; None where they are not."""
     gap: float = 0.0
     augment: Augment = Augment()
+    sensitive: tuple[str, ...] = ()
+    """Columns between whose groups a model may not differ."""
 
 
 class Champion(msgspec.Struct, frozen=True):
@@ -286,7 +288,7 @@ def judge(
     served = problem.served(times, truth, answers["answers"])
     lost = problem.loss(truth, served)
     baseline = block_means(times, lost, ask.block, float(times[0])).tolist()
-    evidence = GateEvidence(score(schema.task, truth, served), rows=_answered(judged, schema, truth, served, ask.block))
+    evidence = GateEvidence(score(schema.task, truth, served), rows=_answered(judged, schema, truth, served, ask))
     own = [own_check(name, load_function(name, project_folder())) for name in own_checks(ask.gates)]
     if champion is not None and bundle is not None:
         model = Model.load(bundle, [PublicKey.of_text(key) for key in champion.keys], native=ask.native)
@@ -411,13 +413,13 @@ def _plain(problem: Problem) -> Any:
 
 
 def _answered(
-    rows: pd.DataFrame, schema: Schema, truth: NDArray[Any], answers: NDArray[np.float64], block: float
+    rows: pd.DataFrame, schema: Schema, truth: NDArray[Any], answers: NDArray[np.float64], ask: Ask
 ) -> Answered:
     """Return judged rows as an evaluation takes them, without images and videos."""
     columns = tuple(c for c in schema.inputs if c.prepare is None)
     inputs = {c.name: rows[c.name].to_numpy() for c in columns}
-    times, length = event_times(rows, schema.time), 0.0 if schema.time == ORDER else block
-    return Answered(schema.task, schema.classes, columns, inputs, truth, answers, times, length)
+    times, length = event_times(rows, schema.time), 0.0 if schema.time == ORDER else ask.block
+    return Answered(schema.task, schema.classes, columns, inputs, truth, answers, times, length, ask.sensitive)
 
 
 def _graph(trained: Trained, schema: Schema) -> bytes:

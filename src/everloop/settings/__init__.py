@@ -4,6 +4,7 @@ from everloop.settings.data import Augment, Checks, Media, Process, Rule
 from everloop.settings.reading import FILE, changed, load, located, parse
 from everloop.settings.section import Section
 from everloop.settings.sections import (
+    Card,
     Data,
     Deployment,
     Elastic,
@@ -38,6 +39,7 @@ __all__ = [
     "FILE",
     "Alerts",
     "Augment",
+    "Card",
     "Checks",
     "CodePushes",
     "ConceptDrift",
