@@ -58,7 +58,15 @@ def test_versions_are_evaluated_and_compared(tmp_path: Path, task: str) -> None:
         outside = Outside()
         outside.feed(told)
         assert outside.found == []
-        for words in ("Metrics", "Against v1", "Calibration", "Over time", "<svg"):
+        for words in (
+            "Metrics",
+            "Against v1",
+            "Calibration",
+            "Over time",
+            "What answers depend on",
+            "Robustness",
+            "<svg",
+        ):
             assert words in told
 
 

@@ -6,11 +6,13 @@ import msgspec
 
 from everloop.evaluation.answered import Answered
 from everloop.evaluation.calibration import Calibration, calibration
+from everloop.evaluation.explanations import Importance, Predict, importances
 from everloop.evaluation.fairness import Fairness, fairness
 from everloop.evaluation.intervals import Figure, figures
 from everloop.evaluation.metrics import score
 from everloop.evaluation.over_time import Period, over_time
 from everloop.evaluation.paired import Paired
+from everloop.evaluation.robustness import Moved, robustness
 from everloop.evaluation.slices import Slice, slices
 from everloop.types import Task
 
@@ -31,11 +33,13 @@ class Evaluation(msgspec.Struct, frozen=True):
     calibration: Calibration
     over_time: list[Period]
     fairness: list[Fairness]
+    importances: list[Importance]
+    robustness: list[Moved]
     paired: Paired | None = None
 
 
-def evaluate(rows: Answered) -> Evaluation:
-    """Return the evaluation of a model's answers, without a comparison."""
+def evaluate(rows: Answered, predict: Predict | None = None) -> Evaluation:
+    """Return the evaluation of a model's answers, without a comparison; what asks the model itself needs `predict`."""
     metrics = figures(lambda chosen: score(rows.task, rows.truth[chosen], rows.answers[chosen]), rows.blocks)
     return Evaluation(
         task=rows.task,
@@ -49,4 +53,6 @@ def evaluate(rows: Answered) -> Evaluation:
         calibration=calibration(rows),
         over_time=over_time(rows),
         fairness=fairness(rows),
+        importances=importances(rows, predict) if predict else [],
+        robustness=robustness(rows, predict) if predict else [],
     )

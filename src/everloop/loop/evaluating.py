@@ -16,6 +16,7 @@ from everloop.data import Schema
 from everloop.data.schema import ORDER
 from everloop.errors import UsageError
 from everloop.evaluation import Answered, Evaluation, evaluate, paired
+from everloop.evaluation.explanations import Predict
 from everloop.inference import Model
 from everloop.loop.retraining import answers_of, remembered
 from everloop.loop.version_report import rival_of
@@ -45,11 +46,17 @@ def evaluate_version(workspace: Workspace, id: str | None = None, tell: Tell = l
     tell("reading")
     rows = answered_of(workspace, row)
     tell("measuring")
-    found = evaluate(rows)
+    found = evaluate(rows, _answering(workspace.model(row["bundle"])))
     tell("comparing")
     if rival := _rival(workspace, row):
         found = _compared(workspace, rows, rival, found)
     return Evaluated(workspace.name, row["id"], found)
+
+
+def _answering(model: Model) -> Predict | None:
+    """Return what asks a model; None where each question would start a process."""
+    name = "probability" if model.manifest.classes else "prediction"
+    return None if model.native else lambda inputs: model.predict(inputs)[name].astype(np.float64)
 
 
 def version_of(workspace: Workspace, id: str | None) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def parts(found: Evaluation) -> Iterator[Part]:
     yield from _fairness(found)
     yield _calibration(found)
     yield _over_time(found)
+    yield from _importances(found)
+    yield from _robustness(found)
 
 
 def _paired(found: Evaluation) -> Iterator[Part]:
@@ -104,3 +106,30 @@ def _over_time(found: Evaluation) -> Part:
         told = f"Mean error of {of}: {min(biases):.4g} to {max(biases):.4g}; above 0 is too high"
         blocks += [told, Picture(line(biases, names, zero=True))]
     return Part("Over time", blocks)
+
+
+def _importances(found: Evaluation) -> Iterator[Part]:
+    if not found.importances:
+        return
+    of = "answer" if found.task == "regression" else found.calibration.of
+    rows = [
+        {"column": one.column, "moves it by": one.moves, "of all": f"{one.share:.1%}",
+         "rises with it": "-" if one.rises is None else f"{one.rises:+.2f}"} for one in found.importances
+    ]  # fmt: skip
+    picture = bars([(one.column, one.moves.value, one.moves.low, one.moves.high) for one in found.importances])
+    note = (
+        f"Mean size of Shapley values: how far each column moves the {of} away from the usual one. The last figure is "
+        "the rank correlation of the number with what it adds."
+    )
+    yield Part("What answers depend on", [note, Picture(picture), rows])
+
+
+def _robustness(found: Evaluation) -> Iterator[Part]:
+    if not found.robustness:
+        return
+    measure = "the share of rows that get another label"
+    if found.task == "regression":
+        measure = "how far answers move, as a multiple of the error that is made anyway"
+    rows = [{"change": one.change, "moves": one.by or "no usable answer"} for one in found.robustness]
+    note = f"What wrong and missing inputs do: {measure}. Noise is a tenth of each number's spread."
+    yield Part("Robustness", [note, rows])
