@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 from tests.loop.test_asking import NOW, Loop
-from tests.loop.test_evaluating import Outside
-from tests.projects import write_project
+from tests.loop.test_evaluating import Outside, cheap_project
 from typer.testing import CliRunner
 
 from everloop.cli import app
@@ -23,7 +22,7 @@ limits = ["Not for toys on wheels."]
 
 
 def test_the_card_of_a_version(tmp_path: Path) -> None:
-    folder = write_project(tmp_path / "project")
+    folder = cheap_project(tmp_path / "project")
     with (folder / "everloop.toml").open("a") as file:
         file.write(SAID)
     with opened(folder) as workspace:
