@@ -12,7 +12,7 @@ from everloop.evaluation.intervals import draws_of, figures
 def test_the_interval_of_a_mean_covers_it_as_often_as_it_says(alike: bool) -> None:
     rng, covered, narrow = np.random.default_rng(3), 0, 0
     blocks = np.repeat(np.arange(60), 10)
-    for repetition in range(60):
+    for repetition in range(40):
         values = rng.normal(size=600) + (np.repeat(rng.normal(0, 2, 60), 10) if alike else 0.0)
 
         def measure(rows: np.ndarray[tuple[int], np.dtype[np.int64]], values: np.ndarray = values) -> dict[str, float]:
@@ -24,8 +24,8 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_it_says(alike: bool) -> No
             assert found.high is not None
             inside = found.low <= 0.0 <= found.high
             covered, narrow = (covered + inside, narrow) if name == "blocks" else (covered, narrow + inside)
-    assert covered >= 52
-    assert (narrow < 40) == alike, "rows drawn one by one would promise far too much where they are alike"
+    assert covered >= 34
+    assert (narrow < 27) == alike, "rows drawn one by one would promise far too much where they are alike"
 
 
 def test_a_draw_takes_whole_blocks() -> None:
