@@ -18,7 +18,7 @@ from everloop.errors import UsageError
 from everloop.evaluation import Answered, Evaluation, evaluate, paired
 from everloop.evaluation.explanations import Predict
 from everloop.inference import Model
-from everloop.loop.retraining import answers_of, remembered
+from everloop.loop.answering import answers_of, remembered
 from everloop.loop.version_report import rival_of
 from everloop.loop.workspace import Workspace
 from everloop.settings import seconds

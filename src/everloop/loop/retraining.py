@@ -23,6 +23,7 @@ from everloop.errors import UsageError
 from everloop.evaluation import Answered, GateEvidence, build_gate, losses, own_check, own_checks, score
 from everloop.inference import Model, arrays_of
 from everloop.journal import Position
+from everloop.loop.answering import answers_of, remembered
 from everloop.loop.inspecting import Inspection, answered, filed, inspection
 from everloop.pipelines import pipeline, project_folder, step
 from everloop.settings import Augment, Checks, Media, Process
@@ -54,9 +55,7 @@ from everloop.training.media import decoded
 from everloop.training.window import Trained
 from everloop.types import Column, Task, as_json
 
-__all__ = [
-    "Ask", "Champion", "Outcome", "Where", "answers_of", "bundle_of", "ingest", "problem_of", "remembered", "retrain",
-]  # fmt: skip
+__all__ = ["Ask", "Champion", "Outcome", "Where", "bundle_of", "ingest", "problem_of", "retrain"]
 
 
 LEARNING = (
@@ -365,20 +364,6 @@ def bundle_of(done: Outcome, schema: Schema, folder: Path, key: SigningKey, **or
     return bundle.manifest.files[GRAPH if GRAPH in bundle.files else native.FILE]
 
 
-def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
-    """Return a served model's answers to table rows: values, or probabilities of shape (rows, classes)."""
-    dtypes: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
-    found = model.predict(
-        {
-            c.name: arrays_of(c, rows[c.name]) if c.prepare else rows[c.name].to_numpy(dtype=dtypes[c.dtype])
-            for c in schema.inputs
-        }
-    )
-    name = "prediction" if schema.task == "regression" else "probability"
-    answers: NDArray[np.float64] = found[name].astype(np.float64)
-    return answers
-
-
 def problem_of(schema: Schema, ask: Ask, folder: Path) -> Problem:
     """Return what all fits of one training share; the project's code lies in `folder`."""
     task = schema.task
@@ -430,24 +415,6 @@ def _graph(trained: Trained, schema: Schema) -> bytes:
         graph = to_onnx(part.estimator, (*schema.inputs, *index), schema.task)
         parts.append(GraphPart(graph, tuple(part.level) if part.level is not None else None, part.time_index))
     return merge(parts, schema.inputs, schema.task, schema.classes)
-
-
-def remembered(
-    model: Model, times: NDArray[np.float64], answers: NDArray[np.float64]
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return which rows a model was judged on out of time (known by a time that is theirs alone), and its answers."""
-    with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        before, known = arrays["time"], arrays["answers"]
-    alone = [
-        t
-        for t, count in zip(*np.unique(np.concatenate([before, times]), return_counts=True), strict=True)
-        if count == 2
-    ]
-    place = {t: i for i, t in enumerate(before.tolist())}
-    fair = np.isin(times, alone) & np.isin(times, before)
-    found = answers.copy()
-    found[fair] = known[[place[t] for t in times[fair].tolist()]].reshape(found[fair].shape)
-    return fair, found
 
 
 def _outputs(schema: Schema) -> tuple[Column, ...]:
