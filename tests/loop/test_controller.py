@@ -18,7 +18,7 @@ from tests.replays import Replayed, facts, replay
 from everloop import store as tables
 from everloop.checks import Verdict
 from everloop.errors import SettingsError, StepError
-from everloop.loop.retraining import answers_of
+from everloop.loop.answering import answers_of
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace
 from everloop.registry import alias, get, list_versions

@@ -11,6 +11,7 @@ from everloop.cli import (
     approve,
     audit,
     backtest,
+    card,
     ci,
     controller,
     data,
@@ -20,6 +21,7 @@ from everloop.cli import (
     doctor,
     drift,
     elastic,
+    evaluate,
     events,
     feedback,
     gc,
@@ -76,7 +78,7 @@ VERBS = (
     run.run, tune.tune, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
     events.events,
-    monitor.monitor, drift.drift,
+    monitor.monitor, drift.drift, evaluate.evaluate, card.card,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

@@ -3,63 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from everloop.checks import Check, Verdict
-from everloop.errors import SettingsError, close_match
+from everloop.errors import SettingsError, UsageError, close_match
+from everloop.evaluation.answered import Answered
+from everloop.evaluation.intervals import Figure
+from everloop.evaluation.measures import MEASURES, Measured, measured
 from everloop.evaluation.metrics import METRICS
+from everloop.types import Json
 
-__all__ = ["GateEvidence", "build_gate", "needs_approval"]
+__all__ = ["GateEvidence", "build_gate", "needs_approval", "own_check", "own_checks"]
 
 
-APPROVAL = "approval"
+APPROVAL, OWN, ANY = "approval", "own", "any"
 BEYOND_DOUBT = 1.645  # standard errors, one-sided 5 %
 
 
 class GateEvidence(msgspec.Struct, frozen=True):
-    """What a gate looks at: out-of-time metrics, and both models' mean losses by block on the same rows."""
+    """What a gate looks at: out-of-time metrics, both models' mean losses by block on the same rows, and all `rows`."""
 
     metrics: dict[str, float]
     candidate: tuple[float, ...] = ()
     champion: tuple[float, ...] | None = None
     """None at the first training: there is nothing to beat."""
+    rows: Answered | None = None
+    """The rows that the candidate was judged on, with its out-of-time answers."""
 
 
-def build_gate(gates: Mapping[str, Any]) -> Check[GateEvidence]:
-    """Return the check that the `[gates]` table describes: all of its conditions must pass.
+def build_gate(gates: Mapping[str, Any], own: Sequence[Check[GateEvidence]] = ()) -> Check[GateEvidence]:
+    """Return the check that the `[gates]` table describes: all of its conditions, and the project's `own`, must pass.
 
-    `METRIC = { min = ..., max = ... }` bounds a metric; `beats_champion = true` refuses a candidate whose
-    loss on the same out-of-time rows is higher than the champion's beyond doubt (one-sided 5 %). Just after
-    a change hardly any of these rows show it, so a tie says little: that the candidate is better is for the
+    `NAME = { min = ..., max = ... }` bounds a metric or one of `MEASURES`; with `sure = true` its whole interval.
+    `any = [{...}, {...}]` passes where all conditions of one of these tables pass. `beats_champion = true` refuses a
+    candidate whose loss on the same out-of-time rows is higher than the champion's beyond doubt (one-sided 5 %). Just
+    after a change hardly any of these rows show it, so a tie says little: that the candidate is better is for the
     rollout's live pairs to show. With no block to compare, or one that looks worse, it is inconclusive.
     """
-    checks: list[Check[GateEvidence]] = []
     needs_approval(gates)
-    for name, bounds in gates.items():
-        if name == APPROVAL:
-            continue
-        if name == "beats_champion":
-            if not isinstance(bounds, bool):
-                raise SettingsError(f"[gates] beats_champion = {bounds!r}: write true or false")
-            checks += [_beats_champion()] if bounds else []
-        elif name not in METRICS:
-            raise SettingsError(
-                f"[gates] unknown metric {name!r}{close_match(name, [*METRICS, 'beats_champion', APPROVAL])}"
-            )
-        elif not _are_bounds(bounds):
-            raise SettingsError(
-                f"[gates] {name} = {bounds!r}: write {{ min = ... }}, {{ max = ... }} or both, in numbers"
-            )
-        elif bounds.get("min", -math.inf) > bounds.get("max", math.inf):
-            raise SettingsError(f"[gates] {name} = {bounds!r}: no value lies within")
-        else:
-            checks.append(_bounded(name, bounds.get("min"), bounds.get("max")))
+    own_checks(gates)
+    checks = [*(found for name, asked in gates.items() if (found := _condition(name, asked))), *own]
     if not checks:
         return Check("gates", lambda _: Verdict("gates", "pass", "the project file sets no gate"))
     return reduce(and_, checks)
@@ -73,25 +62,94 @@ def needs_approval(gates: Mapping[str, Any]) -> bool:
     return wanted
 
 
+def own_checks(gates: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the project's own checks: functions from `GateEvidence` to a `Verdict`."""
+    named = gates.get(OWN, ())
+    if not isinstance(named, list | tuple) or not all(isinstance(one, str) and ":" in one for one in named):
+        raise SettingsError(f'[gates] {OWN} = {named!r}: write a list of functions, such as ["gates:fast_enough"]')
+    return tuple(named)
+
+
+def own_check(name: str, judge: Callable[[GateEvidence], Any]) -> Check[GateEvidence]:
+    """Return a project's function as a check; raises `UsageError` where it gives no verdict."""
+
+    def told(evidence: GateEvidence) -> Verdict:
+        found = judge(evidence)
+        if not isinstance(found, Verdict):
+            raise UsageError(f"[gates] {OWN}: {name!r} returned {type(found).__name__}, not an everloop.checks.Verdict")
+        return found
+
+    return Check(name, told)
+
+
+def _condition(name: str, asked: Any) -> Check[GateEvidence] | None:
+    """Return the check of one key; None where it asks for none."""
+    if name in (APPROVAL, OWN):
+        return None
+    if name == ANY:
+        return _any(asked)
+    if name == "beats_champion":
+        if not isinstance(asked, bool):
+            raise SettingsError(f"[gates] beats_champion = {asked!r}: write true or false")
+        return _beats_champion() if asked else None
+    if name not in METRICS and name not in MEASURES:
+        known = [*METRICS, *MEASURES, "beats_champion", APPROVAL, OWN, ANY]
+        raise SettingsError(f"[gates] unknown metric {name!r}{close_match(name, known)}")
+    if not _are_bounds(asked):
+        raise SettingsError(f"[gates] {name} = {asked!r}: write {{ min = ... }}, {{ max = ... }} or both, in numbers")
+    if asked.get("min", -math.inf) > asked.get("max", math.inf):
+        raise SettingsError(f"[gates] {name} = {asked!r}: no value lies within")
+    return _bounded(name, asked.get("min"), asked.get("max"), asked.get("sure", False))
+
+
+def _any(asked: Any) -> Check[GateEvidence]:
+    if not isinstance(asked, list | tuple) or len(asked) < 2 or not all(isinstance(one, dict) and one for one in asked):
+        raise SettingsError(f"[gates] any = {asked!r}: write two tables of conditions or more, [{{ ... }}, {{ ... }}]")
+    for one in asked:
+        if set(one) & {APPROVAL, OWN}:
+            raise SettingsError(f"[gates] any: {APPROVAL} and {OWN} stand in [gates] itself")
+    return reduce(or_, [build_gate(one) for one in asked])
+
+
 def _are_bounds(bounds: object) -> bool:
-    if not isinstance(bounds, dict) or not bounds or set(bounds) - {"min", "max"}:
+    if not isinstance(bounds, dict) or not set(bounds) & {"min", "max"} or set(bounds) - {"min", "max", "sure"}:
         return False
-    return all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in bounds.values())
+    numbers = [value for name, value in bounds.items() if name != "sure"]
+    plain = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers)
+    return plain and isinstance(bounds.get("sure", False), bool)
 
 
-def _bounded(name: str, low: float | None, high: float | None) -> Check[GateEvidence]:
+def _bounded(name: str, low: float | None, high: float | None, sure: bool) -> Check[GateEvidence]:
     def judge(evidence: GateEvidence) -> Verdict:
-        value = evidence.metrics.get(name)
-        if value is None or not math.isfinite(value):
+        found = _found(name, evidence, sure)
+        bounds: dict[str, Json] = {"value": None, "min": low, "max": high}
+        if found is None or not math.isfinite(found.figure.value):
             told = f"{name} was not measured: it belongs to another task, or these rows do not tell it"
-            return Verdict(name, "fail", told, {"value": None, "min": low, "max": high})
-        numbers = {"value": value, "min": low, "max": high}
-        if (low is not None and value < low) or (high is not None and value > high):
-            bound = f"below {low:.4g}" if low is not None and value < low else f"above {high:.4g}"
-            return Verdict(name, "fail", f"{name} {value:.4g} is {bound}", numbers)
-        return Verdict(name, "pass", f"{name} {value:.4g} is within bounds", numbers)
+            return Verdict(name, "fail" if name in METRICS else "inconclusive", told, bounds)
+        value, least, most = found.figure.value, found.figure.low, found.figure.high
+        bounds |= {"value": value} | ({} if least is None else {"low": least, "high": most})
+        bounds |= {"where": found.where} if found.where else {}
+        if sure and (least is None or most is None):
+            return Verdict(name, "inconclusive", f"{name} {value:.4g} has no interval: too few blocks of time", bounds)
+        least, most = (least, most) if sure and least is not None and most is not None else (value, value)
+        told = f"{name} {value:.4g}{f' ({least:.4g} to {most:.4g})' if sure else ''}"
+        told += f" ({found.where})" if found.where else ""
+        verb = "may be" if sure and (low is None or value >= low) and (high is None or value <= high) else "is"
+        if low is not None and least < low:
+            return Verdict(name, "fail", f"{told} {verb} below {low:.4g}", bounds)
+        if high is not None and most > high:
+            return Verdict(name, "fail", f"{told} {verb} above {high:.4g}", bounds)
+        return Verdict(name, "pass", f"{told} is within bounds", bounds)
 
     return Check(name, judge)
+
+
+def _found(name: str, evidence: GateEvidence, sure: bool) -> Measured | None:
+    """Return what a condition bounds; intervals cost some hundred draws, so metrics have one only where it is asked."""
+    if name in METRICS and not sure:
+        value = evidence.metrics.get(name)
+        return None if value is None else Measured(Figure(value))
+    return measured(name, evidence.rows) if evidence.rows is not None and len(evidence.rows) else None
 
 
 def _beats_champion() -> Check[GateEvidence]:

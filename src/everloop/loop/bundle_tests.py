@@ -21,7 +21,8 @@ from everloop.evaluation.checked import Checked, held
 from everloop.inference import Model
 from everloop.inference.tensors import unknown_categories
 from everloop.inference.trial import Found, Order, known_rows
-from everloop.loop.retraining import Ask, Window, answers_of, problem_of
+from everloop.loop.answering import answers_of
+from everloop.loop.retraining import Ask, Window, problem_of
 from everloop.loop.workspace import Workspace
 from everloop.pipelines import fingerprint
 from everloop.settings import located, seconds, size

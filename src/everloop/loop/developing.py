@@ -13,6 +13,7 @@ import pandas as pd
 from everloop import registry
 from everloop.bundles import trusted
 from everloop.data import Schema, event_times, record
+from everloop.evaluation import own_checks
 from everloop.journal import end
 from everloop.loop.acting import make_ready
 from everloop.loop.controller import Developed
@@ -146,12 +147,19 @@ def ask_of(settings: Settings, folder: Path, *, first: bool) -> Ask:
         horizon=seconds(training.horizon),
         block=seconds(settings.monitoring.block),
         gates=settings.gates,
-        code=fingerprint(training.model, folder),
+        code=_code_of(settings, folder),
         runtime=training.runtime,
         native=list(allowed) if allowed is not None else None,
         gap=seconds(training.gap),
         augment=training.augment,
+        sensitive=settings.deployment.sensitive,
     )
+
+
+def _code_of(settings: Settings, folder: Path) -> dict[str, str]:
+    """Return the fingerprints of the code behind the estimator and the project's own checks."""
+    named = (settings.training.model, *own_checks(settings.gates))
+    return {name: told for one in named for name, told in fingerprint(one, folder).items()}
 
 
 def _ask_of(settings: Settings, folder: Path, schema: Schema, *, first: bool, recalibrated: bool) -> Ask:

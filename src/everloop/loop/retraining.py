@@ -17,11 +17,13 @@ from everloop.bundles import Manifest, PublicKey, SigningKey
 from everloop.checks import Verdict
 from everloop.data import Schema, by_row, event_times, infer, process, timed
 from everloop.data.media import beside, columns_of, with_files
+from everloop.data.schema import ORDER
 from everloop.data.sources import files, journal
 from everloop.errors import UsageError
-from everloop.evaluation import GateEvidence, build_gate, losses, score
+from everloop.evaluation import Answered, GateEvidence, build_gate, losses, own_check, own_checks, score
 from everloop.inference import Model, arrays_of
 from everloop.journal import Position
+from everloop.loop.answering import answers_of, remembered
 from everloop.loop.inspecting import Inspection, answered, filed, inspection
 from everloop.pipelines import pipeline, project_folder, step
 from everloop.settings import Augment, Checks, Media, Process
@@ -39,6 +41,7 @@ from everloop.training import (
     choose,
     fit_recipe,
     fixed,
+    load_function,
     merge,
     native,
     prepare,
@@ -52,7 +55,7 @@ from everloop.training.media import decoded
 from everloop.training.window import Trained
 from everloop.types import Column, Task, as_json
 
-__all__ = ["Ask", "Champion", "Outcome", "Where", "answers_of", "bundle_of", "ingest", "problem_of", "retrain"]
+__all__ = ["Ask", "Champion", "Outcome", "Where", "bundle_of", "ingest", "problem_of", "retrain"]
 
 
 LEARNING = (
@@ -106,6 +109,8 @@ class Ask(msgspec.Struct, frozen=True):
     """How answers are corrected once they serve; None where they are not."""
     gap: float = 0.0
     augment: Augment = Augment()
+    sensitive: tuple[str, ...] = ()
+    """Columns between whose groups a model may not differ."""
 
 
 class Champion(msgspec.Struct, frozen=True):
@@ -280,22 +285,23 @@ def judge(
     judged = rows.iloc[answers["place"]]
     times, truth = event_times(judged, schema.time), problem.truth(judged)
     served = problem.served(times, truth, answers["answers"])
-    own = problem.loss(truth, served)
-    baseline = block_means(times, own, ask.block, float(times[0])).tolist()
-    evidence = GateEvidence(score(schema.task, truth, served))
+    lost = problem.loss(truth, served)
+    baseline = block_means(times, lost, ask.block, float(times[0])).tolist()
+    evidence = GateEvidence(score(schema.task, truth, served), rows=_answered(judged, schema, truth, served, ask))
+    own = [own_check(name, load_function(name, project_folder())) for name in own_checks(ask.gates)]
     if champion is not None and bundle is not None:
         model = Model.load(bundle, [PublicKey.of_text(key) for key in champion.keys], native=ask.native)
         fair, answered = times > champion.trained_until, answers_of(model, judged, schema)
         if not fair.any():  # no new rows (the code changed): its own out-of-time answers are fair too
-            fair, answered = _remembered(model, times, answered)
+            fair, answered = remembered(model, times, answered)
         theirs = problem.loss(truth, problem.served(times, truth, answered))
         start = float(times[fair][0]) if fair.any() else 0.0
         evidence = msgspec.structs.replace(
             evidence,
-            candidate=tuple(block_means(times[fair], own[fair], ask.block, start)),
+            candidate=tuple(block_means(times[fair], lost[fair], ask.block, start)),
             champion=tuple(block_means(times[fair], theirs[fair], ask.block, start)),
         )
-    return Judged(evidence.metrics, build_gate(ask.gates)(evidence), baseline[-28:])
+    return Judged(evidence.metrics, build_gate(ask.gates, own)(evidence), baseline[-28:])
 
 
 @step(preload=LEARNING)
@@ -358,20 +364,6 @@ def bundle_of(done: Outcome, schema: Schema, folder: Path, key: SigningKey, **or
     return bundle.manifest.files[GRAPH if GRAPH in bundle.files else native.FILE]
 
 
-def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
-    """Return a served model's answers to table rows: values, or probabilities of shape (rows, classes)."""
-    dtypes: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
-    found = model.predict(
-        {
-            c.name: arrays_of(c, rows[c.name]) if c.prepare else rows[c.name].to_numpy(dtype=dtypes[c.dtype])
-            for c in schema.inputs
-        }
-    )
-    name = "prediction" if schema.task == "regression" else "probability"
-    answers: NDArray[np.float64] = found[name].astype(np.float64)
-    return answers
-
-
 def problem_of(schema: Schema, ask: Ask, folder: Path) -> Problem:
     """Return what all fits of one training share; the project's code lies in `folder`."""
     task = schema.task
@@ -405,6 +397,16 @@ def _plain(problem: Problem) -> Any:
     return built.estimator if isinstance(built, Augmented) else built
 
 
+def _answered(
+    rows: pd.DataFrame, schema: Schema, truth: NDArray[Any], answers: NDArray[np.float64], ask: Ask
+) -> Answered:
+    """Return judged rows as an evaluation takes them, without images and videos."""
+    columns = tuple(c for c in schema.inputs if c.prepare is None)
+    inputs = {c.name: rows[c.name].to_numpy() for c in columns}
+    times, length = event_times(rows, schema.time), 0.0 if schema.time == ORDER else ask.block
+    return Answered(schema.task, schema.classes, columns, inputs, truth, answers, times, length, ask.sensitive)
+
+
 def _graph(trained: Trained, schema: Schema) -> bytes:
     """Return the one graph of all parts of a trained recipe."""
     parts = []
@@ -413,24 +415,6 @@ def _graph(trained: Trained, schema: Schema) -> bytes:
         graph = to_onnx(part.estimator, (*schema.inputs, *index), schema.task)
         parts.append(GraphPart(graph, tuple(part.level) if part.level is not None else None, part.time_index))
     return merge(parts, schema.inputs, schema.task, schema.classes)
-
-
-def _remembered(
-    model: Model, times: NDArray[np.float64], answers: NDArray[np.float64]
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return which rows a model was judged on out of time (known by a time that is theirs alone), and its answers."""
-    with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        before, known = arrays["time"], arrays["answers"]
-    alone = [
-        t
-        for t, count in zip(*np.unique(np.concatenate([before, times]), return_counts=True), strict=True)
-        if count == 2
-    ]
-    place = {t: i for i, t in enumerate(before.tolist())}
-    fair = np.isin(times, alone) & np.isin(times, before)
-    found = answers.copy()
-    found[fair] = known[[place[t] for t in times[fair].tolist()]].reshape(found[fair].shape)
-    return fair, found
 
 
 def _outputs(schema: Schema) -> tuple[Column, ...]:

@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from everloop import registry, store
 from everloop.data.versions import get as data_version
 from everloop.errors import UsageError
+from everloop.loop.document import plain
 from everloop.loop.pipeline_versions import versions as pipeline_versions
 from everloop.loop.workspace import Workspace
 from everloop.types import show_time
 
-__all__ = ["render_report"]
+__all__ = ["conditions_of", "decision_of", "render_report", "rival_of"]
 
 _OPEN = ("shadow", "canary")
 
@@ -26,16 +27,16 @@ def render_report(workspace: Workspace, version: str | None = None) -> str:
     """
     with workspace.store.read() as connection:
         row = registry.get(connection, workspace.name, version) if version else _newest(connection, workspace.name)
-        champion = _rival(connection, workspace.name, row["id"])
+        champion = rival_of(connection, workspace.name, row["id"])
         data = data_version(connection, row["data_version"])
-        decision, rollout = _decision(connection, row["run"]), _rollout(connection, row["id"])
+        decision, rollout = decision_of(connection, row["run"]), _rollout(connection, row["id"])
     pipeline = next((p["id"] for p in pipeline_versions(workspace) if p["commit"] == row["commit"]), None)
     verdict = row["verdict"] or {"outcome": "inconclusive", "reason": "it has no verdict"}
     told = {"pass": "passes its gate", "fail": "fails its gate"}.get(verdict["outcome"], "does not pass its gate")
     return "\n".join(
         [
-            f"<!-- everloop report: {_plain(workspace.name)} -->",
-            f"## {row['id']} of {_plain(workspace.name)} {told}",
+            f"<!-- everloop report: {plain(workspace.name)} -->",
+            f"## {row['id']} of {plain(workspace.name)} {told}",
             "",
             *_metrics(row, champion),
             *_conditions(verdict),
@@ -64,9 +65,17 @@ def _metrics(row: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Iter
 
 def _conditions(verdict: Mapping[str, Any]) -> Iterator[str]:
     yield from ("| condition | verdict | why |", "|---|---|---|")
-    for part in verdict.get("parts") or [verdict]:
-        yield f"| {_plain(part.get('check', 'gate'))} | {part['outcome']} | {_plain(part['reason'])}{_gain(part)} |"
+    for part in conditions_of(verdict):
+        yield f"| {plain(part.get('check', 'gate'))} | {part['outcome']} | {plain(part['reason'])}{_gain(part)} |"
     yield ""
+
+
+def conditions_of(verdict: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Give the conditions that a verdict is made of."""
+    for part in verdict.get("parts") or ():
+        yield from conditions_of(part)
+    if not verdict.get("parts"):
+        yield verdict
 
 
 def _gain(part: Mapping[str, Any]) -> str:
@@ -88,10 +97,10 @@ def _facts(
     window = row["window"]
     start, end = (show_time(data[name])[:10] for name in ("start", "end"))
     yield f"- data: {data['id']}, {data['rows']:,} rows, {start} to {end}"
-    yield f"- trained on: {_plain(window.get('name', 'all of it'))}: {_plain(window.get('reason', ''))}"
+    yield f"- trained on: {plain(window.get('name', 'all of it'))}: {plain(window.get('reason', ''))}"
     yield f"- code: {row['commit'] or 'no commit'}{f', {pipeline}' if pipeline else ''}; run {row['run']}"
     if decision:
-        yield f"- decision: {decision['id']}, {_plain(decision['reason'])}"
+        yield f"- decision: {decision['id']}, {plain(decision['reason'])}"
     if rollout:
         share = f", {rollout['state']['share']:.0%} of the traffic" if rollout["status"] in _OPEN else ""
         yield f"- rollout: {rollout['id']}, {rollout['status'].replace('_', ' ')}{share}"
@@ -107,7 +116,7 @@ def _newest(connection: store.Connection, model: str) -> dict[str, Any]:
     return found
 
 
-def _rival(connection: store.Connection, model: str, version: str) -> dict[str, Any] | None:
+def rival_of(connection: store.Connection, model: str, version: str) -> dict[str, Any] | None:
     """Return whom a version was to beat: the champion when it was registered, as the registry's changes tell it."""
     told = sa.select(store.outbox.c.kind, store.outbox.c.payload).where(
         store.outbox.c.kind.in_(("alias", "model_version"))
@@ -123,7 +132,8 @@ def _rival(connection: store.Connection, model: str, version: str) -> dict[str, 
     return registry.get(connection, model, champion) if champion else None
 
 
-def _decision(connection: store.Connection, run: str) -> Mapping[str, Any] | None:
+def decision_of(connection: store.Connection, run: str) -> Mapping[str, Any] | None:
+    """Return the decision that a run was made for."""
     row = connection.execute(sa.select(store.decision).where(store.decision.c.run == run)).mappings().first()
     return dict(row) if row else None
 
@@ -132,11 +142,3 @@ def _rollout(connection: store.Connection, version: str) -> Mapping[str, Any] | 
     query = sa.select(store.rollout).where(store.rollout.c.candidate == version)
     row = connection.execute(query.order_by(store.rollout.c.started.desc()).limit(1)).mappings().first()
     return dict(row) if row else None
-
-
-def _plain(value: object) -> str:
-    """Return text that is one cell of a table and no markup of its own, whoever wrote it."""
-    text = " ".join(str(value).split())
-    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;"), ("[", "&#91;"), ("@", "&#64;")):
-        text = text.replace(mark, safe)
-    return text

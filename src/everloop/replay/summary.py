@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from everloop import registry, store
 from everloop.evaluation import losses, main_metric, score
+from everloop.loop.answering import answers_of
 from everloop.loop.developing import ask_of
-from everloop.loop.retraining import answers_of, problem_of
+from everloop.loop.retraining import problem_of
 from everloop.loop.workspace import Workspace
 from everloop.replay.history import History
 from everloop.replay.player import Played

@@ -5,6 +5,7 @@ from everloop.settings.developing import Expectation, Search, Tests, Tuning
 from everloop.settings.reading import FILE, changed, load, located, parse
 from everloop.settings.section import Section
 from everloop.settings.sections import (
+    Card,
     Data,
     Deployment,
     Elastic,
@@ -41,6 +42,7 @@ __all__ = [
     "FILE",
     "Alerts",
     "Augment",
+    "Card",
     "Checks",
     "CodePushes",
     "ConceptDrift",

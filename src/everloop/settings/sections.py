@@ -14,6 +14,7 @@ from everloop.settings.triggers import Triggers
 from everloop.types import Task
 
 __all__ = [
+    "Card",
     "Data",
     "Deployment",
     "Elastic",
@@ -200,6 +201,19 @@ class Replay(Section, frozen=True, kw_only=True):
     """What one retraining costs, in the unit of the summed loss; added to each alternative's loss."""
 
 
+class Card(Section, frozen=True, kw_only=True):
+    """`[card]`: what only a person can say of a model, for its card."""
+
+    use: str = ""
+    """What its answers are for."""
+    not_for: str = ""
+    """What they must not be used for."""
+    owner: str = ""
+    """Who answers for it."""
+    limits: tuple[str, ...] = ()
+    """What a reader must know, beside what the evidence shows."""
+
+
 class Logging(Section, frozen=True, kw_only=True):
     """`[logging]`: how processes log; a line is an event."""
 
@@ -280,4 +294,5 @@ class Settings(Section, frozen=True, kw_only=True):
     elastic: Elastic = Elastic()
     pipelines: Pipelines = Pipelines()
     replay: Replay = Replay()
+    card: Card = Card()
     storage: Storage = Storage()

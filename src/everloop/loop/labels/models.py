@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from everloop import registry
 from everloop.data import Schema
+from everloop.loop.answering import answers_of
 from everloop.loop.developing import ask_of
-from everloop.loop.retraining import answers_of, problem_of
+from everloop.loop.retraining import problem_of
 from everloop.loop.workspace import Workspace
 from everloop.training.media import decoded
 from everloop.training.window import EVERYTHING, fit_recipe

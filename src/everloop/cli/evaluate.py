@@ -1,0 +1,61 @@
+"""`everloop evaluate`: what a version is worth, where it fails, and against the champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from everloop.cli.completion import versions
+
+if TYPE_CHECKING:
+    from everloop.loop.evaluating import Evaluated
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    version: Annotated[
+        str | None, typer.Argument(help="Such as v3; by default the champion.", autocompletion=versions)
+    ] = None,
+    project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a page with plots to this file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Evaluate a version: metrics with intervals, slices where it fails, calibration, errors over time, its rival."""
+    from everloop.cli.output import Bar, show_json
+    from everloop.loop.evaluating import evaluate_version
+    from everloop.loop.evaluation_page import page
+    from everloop.loop.workspace import opened
+
+    with opened(project) as workspace, Bar() as bar:
+        done = evaluate_version(workspace, version, bar.part)
+    if out is not None:
+        out.write_text(page(done), encoding="utf-8")
+    if json:
+        show_json(done)
+    else:
+        _show(done)
+        print(f"page: {out}" if out else "plots: `everloop evaluate --out FILE`")
+
+
+def _show(done: Evaluated) -> None:
+    from everloop.cli.output import show_table
+    from everloop.loop.document import shown
+
+    found = done.evaluation
+    print(f"{done.model} {done.version}: {found.rows:,} rows that its answers had not seen, in {found.blocks:,} blocks")
+    show_table(
+        "Metrics", [{"metric": n, "value": f.value, "low": f.low, "high": f.high} for n, f in found.metrics.items()]
+    )
+    told = [
+        {"slice": s.name, "rows": s.rows, "mean loss": shown(s.loss), "times all": shown(s.ratio)}
+        for s in found.slices
+        if s.worse
+    ]
+    show_table("Slices that fail more", told)
+    print(f"calibration: the {found.calibration.of} is off by {shown(found.calibration.error)} on average")
+    if against := found.paired:
+        name = f"{against.name} {shown(against.metric)} against {shown(against.rival_metric)}"
+        print(f"against {against.rival}: {name} on the same {against.rows:,} rows")

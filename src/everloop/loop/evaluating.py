@@ -1,0 +1,122 @@
+"""What a version is worth, on the rows that it was judged on; read from its own signed bundle."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from everloop import registry
+from everloop.data import Schema
+from everloop.data.schema import ORDER
+from everloop.errors import UsageError
+from everloop.evaluation import Answered, Evaluation, evaluate, paired
+from everloop.evaluation.explanations import Predict
+from everloop.inference import Model
+from everloop.loop.answering import answers_of, remembered
+from everloop.loop.version_report import rival_of
+from everloop.loop.workspace import Workspace
+from everloop.settings import seconds
+
+__all__ = ["Evaluated", "answered_of", "evaluate_version", "table_of", "version_of"]
+
+Tell = Callable[[str], None]
+
+
+class Evaluated(msgspec.Struct, frozen=True):
+    """A version of a model with its evaluation."""
+
+    model: str
+    version: str
+    evaluation: Evaluation
+
+
+def evaluate_version(workspace: Workspace, id: str | None = None, tell: Tell = lambda _part: None) -> Evaluated:
+    """Return the evaluation of a version, by default the champion, else the newest.
+
+    Judged are the out-of-time answers that its bundle holds: those of fits that had not seen the rows, on which the
+    model itself was fitted again before it serves. They are raw: a level beside the model is not in them.
+    """
+    row = version_of(workspace, id)
+    tell("reading")
+    rows = answered_of(workspace, row)
+    tell("measuring")
+    found = evaluate(rows, _answering(workspace.model(row["bundle"])))
+    tell("comparing")
+    if rival := _rival(workspace, row):
+        found = _compared(workspace, rows, rival, found)
+    return Evaluated(workspace.name, row["id"], found)
+
+
+def _answering(model: Model) -> Predict | None:
+    """Return what asks a model; None where each question would start a process."""
+    name = "probability" if model.manifest.classes else "prediction"
+    return None if model.native else lambda inputs: model.predict(inputs)[name].astype(np.float64)
+
+
+def version_of(workspace: Workspace, id: str | None) -> dict[str, Any]:
+    """Return the row of a version; without an id that of the champion, else of the newest."""
+    with workspace.store.read() as connection:
+        if id is None:
+            id = registry.alias(connection, workspace.name, "champion")
+        row = registry.get(connection, workspace.name, id) if id else registry.latest(connection, workspace.name)
+    if row is None:
+        raise UsageError("there is no version to evaluate yet: `everloop run` trains the first")
+    return row
+
+
+def answered_of(workspace: Workspace, row: Mapping[str, Any]) -> Answered:
+    """Return the rows that a version was judged on, with its out-of-time answers."""
+    bundle = workspace.model(row["bundle"]).bundle
+    schema = msgspec.json.decode(bundle.read("schema.json"), type=Schema)
+    with np.load(io.BytesIO(bundle.read("reference.npz")), allow_pickle=False) as arrays:
+        kept = dict(arrays)
+    if len(kept["time"]) < 2:
+        raise UsageError(f"{row['id']} was judged on {len(kept['time'])} rows: too few to evaluate it")
+    truth: NDArray[Any] = kept["target"]
+    if schema.task == "classification":
+        place = {str(value): index for index, value in enumerate(schema.classes)}
+        truth = np.asarray([place[str(value)] for value in truth.tolist()], dtype=np.int64)
+    inputs = {c.name: kept[f"input:{c.name}"] for c in schema.inputs}
+    inputs = {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in inputs.items()}
+    block = 0.0 if schema.time == ORDER else seconds(workspace.settings.monitoring.block)
+    sensitive = workspace.settings.deployment.sensitive
+    return Answered(
+        schema.task, schema.classes, schema.inputs, inputs, truth, kept["answers"], kept["time"], block, sensitive
+    )
+
+
+def table_of(rows: Answered) -> pd.DataFrame:
+    """Return the inputs as a table; arrays, such as pixels, are its values."""
+    return pd.DataFrame({n: list(values) if values.ndim > 1 else values for n, values in rows.inputs.items()})
+
+
+def _rival(workspace: Workspace, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return whom a version is held against: the champion, or the one before where it is champion itself."""
+    with workspace.store.read() as connection:
+        champion = registry.alias(connection, workspace.name, "champion")
+        if champion is not None and champion != row["id"]:
+            return registry.get(connection, workspace.name, champion)
+        return rival_of(connection, workspace.name, row["id"])
+
+
+def _compared(workspace: Workspace, rows: Answered, rival: Mapping[str, Any], found: Evaluation) -> Evaluation:
+    """Return the evaluation with the comparison, on rows that the rival was not trained on."""
+    model: Model = workspace.model(rival["bundle"])
+    schema = msgspec.json.decode(model.bundle.read("schema.json"), type=Schema)
+    if schema.names != [c.name for c in rows.columns]:
+        return found
+    answers = answers_of(model, table_of(rows), schema)
+    fair = rows.times > float(rival["window"]["until"])
+    if not fair.any():
+        fair, answers = remembered(model, rows.times, answers)
+    if fair.sum() < 2:
+        return found
+    own = rows.take(fair)
+    theirs = Answered(own.task, own.classes, own.columns, own.inputs, own.truth, answers[fair], own.times, own.block)
+    return msgspec.structs.replace(found, paired=paired(own, theirs, rival["id"]))
