@@ -104,4 +104,4 @@ def test_a_place_that_holds_no_file_is_told(tmp_path: Path) -> None:
 
 
 def test_help_keeps_the_names_of_tables() -> None:
-    assert "[deployment] strategy" in run("deploy", "--help").stdout
+    assert "[deployment]" in run("deploy", "--help").stdout

@@ -373,8 +373,8 @@ def test_a_crash_around_any_transaction_leaves_one_decision_and_one_version(
 )
 def test_the_list_refuses_what_the_controller_would(tmp_path: Path, triggers: str, words: str) -> None:
     folder = write_project(tmp_path / "project", days=5)
-    with (folder / "everloop.toml").open("a") as file:
-        file.write(f"\n[triggers]\n{triggers}\n")
+    file = folder / "everloop.toml"
+    file.write_text(file.read_text().replace("[triggers]\n", f"[triggers]\n{triggers}\n"))
     with opened(folder) as workspace, pytest.raises(SettingsError, match=words) as caught:
         listing(workspace, START)
     assert caught.value.line
