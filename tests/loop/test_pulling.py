@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Database, Row
 from tests.pull_kills import NOW, RIGHT, numbered, project_for, state
+from tests.pushes import START, Running
 
 from everloop import git
 from everloop import store as tables
@@ -123,10 +124,33 @@ def test_the_command_tells_each_source(shop: Database, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_was_pulled_is_trained_on(shop: Database, tmp_path: Path) -> None:
+    shop.keys += '\nevery = "10s"'
+    folder = project_for(shop, tmp_path / "project")
+    toml = (folder / "everloop.toml").read_text().replace("[deployment]\n", '[deployment]\nstrategy = "replace"\n')
+    toml = toml.replace("sources = true", 'sources = { cooldown = "0s" }')
+    (folder / "everloop.toml").write_text(toml)
+    git.commit_files(folder, ["everloop.toml"], "settings")
+    shop.put(numbered(0, 600))
+    running = Running(folder)
+    for seconds in (0, 20, 40):
+        running.step(START + seconds)
+    shop.put(numbered(600, 640))
+    running.step(START + 60)
+    assert (running.last["response"], running.last["status"]) == ("retrain", "done")
+    assert running.last["evidence"]["triggers"] == ["sources"]
+    assert running.last["reason"].startswith("sources 40 rows from shop")
+    assert running.rows(tables.data_version)[-1]["rows"] == 640
+    assert {event["status"] for event in running.rows(tables.event)} == {"done"}
+    running.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_pull_that_is_killed_anywhere_loses_and_doubles_no_row(kind: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.pull_kills", str(tmp_path / "killed"), kind, "5"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=800)
     assert done.returncode == 0, done.stderr
     told = list(map(json.loads, done.stdout.splitlines()))
     (alive,), killed = [one for one in told if "points" in one], [one for one in told if "died" in one]

@@ -30,8 +30,11 @@ def write(read: Callable[[], Iterable[Row]], path: Path, columns: Sequence[str])
 
     A message that could not be read keeps its text in a column of its own.
     """
-    there = list(dict.fromkeys(name for row in read() for name in row))
-    names = [*columns, *(name for name in there if not columns or name == UNREADABLE)]
+    there = dict[str, None]()
+    for row in read():
+        if not row.keys() <= there.keys():
+            there |= dict.fromkeys(row)
+    names = [*columns, *(name for name in there if name not in columns and (not columns or name == UNREADABLE))]
     whole = ({name: row.get(name) for name in names} for row in read())
     if path.suffix == ".parquet":
         _write_parquet(whole, path)
@@ -47,7 +50,8 @@ def _write_separated(rows: Iterator[Row], path: Path, names: Sequence[str]) -> N
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=files.SEPARATORS[path.suffix], lineterminator="\n")
         writer.writerow(names)
-        writer.writerows([_text(value) for value in row.values()] for row in rows)
+        nested = {dict, list}
+        writer.writerows([_text(v) if v.__class__ in nested else v for v in row.values()] for row in rows)
 
 
 def _write_parquet(rows: Iterator[Row], path: Path) -> None:

@@ -132,6 +132,7 @@ class Broker:
                 break
             except OSError:
                 assert time.monotonic() < deadline, "Mosquitto does not answer"
+                time.sleep(0.05)  # connecting without a pause may meet itself at this port
         self._client.loop_start()
 
     def put(self, rows: Sequence[Row]) -> None:

@@ -39,9 +39,9 @@ def make(settings: Source, given: Given) -> MqttSource:
         )
     if address.scheme == "mqtts":
         client.tls_set()
-    port = address.port or (8883 if address.scheme == "mqtts" else 1883)
-    host = given.secrets.fill(address.hostname or "localhost")
-    return MqttSource(client, host, port, unquote(address.path.removeprefix("/")), seconds(settings.wait))
+    host, _, port = given.secrets.fill(address.netloc.rpartition("@")[2]).partition(":")
+    usual = 8883 if address.scheme == "mqtts" else 1883
+    return MqttSource(client, host, int(port or usual), unquote(address.path.removeprefix("/")), seconds(settings.wait))
 
 
 class MqttSource:

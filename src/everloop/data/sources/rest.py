@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from everloop.settings import Source
 
 __all__ = ["RestSource", "make"]
 
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each URL, and what is secret in it
 AGAIN = {408, 425, 429, 500, 502, 503, 504}
 TIMEOUT, FIRST_WAIT, LONGEST_WAIT = 60.0, 0.5, 60.0
 
@@ -27,7 +29,7 @@ def make(settings: Source, given: Given) -> RestSource:
     """Return the source."""
     params, headers = given.secrets.filled(settings.params), given.secrets.filled(settings.headers)
     client = httpx.Client(headers={"accept": "application/json"} | headers, timeout=TIMEOUT, follow_redirects=True)
-    return RestSource(client, given.secrets.fill(settings.url), params, settings)
+    return RestSource(client, given.secrets.fill(settings.url, in_url=True), params, settings)
 
 
 class RestSource:

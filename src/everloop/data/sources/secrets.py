@@ -20,15 +20,18 @@ class Secrets:
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self._told, self._environment, self._used = f"[data.sources.{name}]", environment, dict[str, str]()
 
-    def fill(self, text: str) -> str:
-        """Return a text with the values of the variables it names; raises `UsageError` for one that is not set."""
+    def fill(self, text: str, *, in_url: bool = False) -> str:
+        """Return a text with the values of the variables it names; raises `UsageError` for one that is not set.
+
+        In a URL a value stands as it must be written there.
+        """
 
         def value(match: re.Match[str]) -> str:
             name = match[1] or match[2]
             if name not in self._environment:
                 raise UsageError(f"{self._told} needs the environment variable {name}, which is not set")
             self._used[name] = self._environment[name]
-            return self._used[name]
+            return quote(self._used[name], ":") if in_url else self._used[name]
 
         return NAME.sub(value, text)
 
@@ -39,7 +42,9 @@ class Secrets:
     def hide(self, text: str) -> str:
         """Return a text in which each value that was put in stands as its name again."""
         values = {
-            form: name for name, value in self._used.items() for form in (value, quote(value, ""), quote_plus(value))
+            form: name
+            for name, value in self._used.items()
+            for form in (value, quote(value, ""), quote(value, ":"), quote_plus(value))
         }
         for value in sorted(filter(None, values), key=len, reverse=True):
             text = text.replace(value, f"${values[value]}")

@@ -53,7 +53,7 @@ class SqlSource:
                     connection = connection.execution_options(postgresql_readonly=True)
                 with connection.execute(self._query(newest)) as found:
                     for rows in found.mappings().partitions(CHUNK):
-                        new = list(newest.take((dict(row) for row in rows), ordered=True))
+                        new = list(newest.take(map(dict, rows), ordered=True))
                         if len(new) > left:  # begin again where the limit is: who lies behind it was not read
                             newest = Newest(self._settings.cursor, self._settings.overlap, cursor)
                             new = list(newest.take(new[:left], ordered=True))
@@ -81,6 +81,6 @@ class SqlSource:
 def _plain(row: Row) -> Row:
     """Return a row whose numbers JSON can hold: what is infinite is told as text, and refused by the schema."""
     for name, value in row.items():
-        if isinstance(value, float) and not math.isfinite(value):
+        if value.__class__ is float and not math.isfinite(value):
             row[name] = None if math.isnan(value) else str(value)
     return row
