@@ -36,12 +36,12 @@ def test_the_model_is_built() -> None:
     assert len(regression()) == 2
 """
 SETTINGS = """
+[tests]
+skip = ["no NaN from missing values"]
+
 [deployment]
 strategy = "replace"
 minimum_labels = 24
-
-[tests]
-skip = ["no NaN from missing values"]
 """
 
 

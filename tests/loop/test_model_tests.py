@@ -11,6 +11,7 @@ import pytest
 from tests.projects import write_project
 
 from everloop import Project
+from everloop.errors import SettingsError
 from everloop.loop.model_tests import Examined, examine_model
 from everloop.loop.workspace import opened
 
@@ -100,6 +101,9 @@ def test_the_newest_version_is_tested_as_it_stands(tmp_path: Path) -> None:
     told = examined(project)
     assert told["bundle answers as the model"] == told["overfits few rows"] == "skipped"
     assert told["unit tests"] == told["memory, MB"] == "failed"
+    toml.write_text(toml.read_text().replace("overfits few rows", "overfit few rows"))
+    with opened(project) as workspace, pytest.raises(SettingsError, match=r"is no check .did you mean 'overfits"):
+        examine_model(workspace)
     # an artifact that is damaged
     train.write_bytes(train.read_bytes()[:-1])
     ended = subprocess.run(

@@ -14,7 +14,7 @@ import msgspec
 
 from everloop import registry
 from everloop.data.sources.files import matches
-from everloop.errors import CheckError, DataError, EverloopError, StepError, UsageError
+from everloop.errors import CheckError, DataError, EverloopError, SettingsError, StepError, UsageError, close_match
 from everloop.evaluation.checked import Checked, held
 from everloop.loop.bundle_tests import behaviour, parity, serving
 from everloop.loop.developing import ask_of, developer
@@ -24,7 +24,7 @@ from everloop.loop.workspace import Workspace
 from everloop.pipelines import Artifact, LocalExecutor, Progress, arguments_of_run
 from everloop.pipelines.graph import trace
 from everloop.pipelines.history import runs_of
-from everloop.settings import Augment, Storage
+from everloop.settings import Augment, Storage, located
 from everloop.training import forget_modules
 from everloop.training.learning import Learned, by_heart, learned
 from everloop.training.media import decoded
@@ -85,6 +85,7 @@ def examine_model(workspace: Workspace, version: str | None = None, tell: Tell =
         checks += behaviour(subject.workspace, subject.bundle)
         tell("serving")
         checks += serving(subject.workspace, subject.bundle)
+        _refuse_unknown(workspace, [check.name for check in checks])
         return _examined(subject.version, checks, skip)
 
 
@@ -94,6 +95,13 @@ def _examined(version: str, checks: list[Checked], skip: tuple[str, ...]) -> Exa
         for check in checks
     ]
     return Examined(version, left)
+
+
+def _refuse_unknown(workspace: Workspace, names: list[str]) -> None:
+    for name in workspace.settings.tests.skip:
+        if name not in names:
+            with located(workspace.folder):
+                raise SettingsError(f"[tests] skip = ...: {name!r} is no check{close_match(name, names)}")
 
 
 def _none(why: str) -> list[Checked]:
@@ -140,10 +148,11 @@ def _apart(workspace: Workspace, state: Path) -> Workspace:
         plan=str(state / "plan.json"),
         lease=str(state / "controller.lease"),
     )
-    source = workspace.settings.data.source
+    settings, source = workspace.settings, workspace.settings.data.source
     absolute = source if "://" in source else str(workspace.folder / source)
-    data = msgspec.structs.replace(workspace.settings.data, source=absolute)
-    return Workspace(workspace.folder, msgspec.structs.replace(workspace.settings, data=data, storage=storage))
+    data = msgspec.structs.replace(settings.data, source=absolute)
+    here = msgspec.structs.replace(settings.pipelines, runner="local")
+    return Workspace(workspace.folder, msgspec.structs.replace(settings, data=data, storage=storage, pipelines=here))
 
 
 def _unit_tests(workspace: Workspace) -> Checked:

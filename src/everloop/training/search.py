@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -81,5 +80,4 @@ def _optuna() -> Any:
     except ImportError:
         raise UsageError("tuning is Optuna's: pip install 'everloop[tuning]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     return optuna
