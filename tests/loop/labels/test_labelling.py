@@ -57,8 +57,8 @@ def taken(folder: Path, rows: pd.DataFrame, name: str = "to-label.csv") -> Impor
         return import_labels(workspace, folder.parent / name, now=NOW, client=server_of(workspace.settings))
 
 
-def test_rows_are_chosen_filled_in_and_become_a_version_and_an_event(tmp_path: Path) -> None:
-    folder = project(tmp_path / "project")
+def test_rows_are_chosen_filled_in_and_become_a_version_and_an_event(labelled: Path, tmp_path: Path) -> None:
+    folder = labelled
     with (folder / "everloop.toml").open("a") as file:
         file.write("\n[triggers.repository_data]\nbranch = 'main'\n")
     git.run(folder, "branch", "-m", "main")
@@ -96,8 +96,8 @@ def test_rows_are_chosen_filled_in_and_become_a_version_and_an_event(tmp_path: P
     assert not left.rows["a"].isin(found.rows["a"][:8]).any()
 
 
-def test_what_is_no_label_is_refused_and_nothing_is_taken(tmp_path: Path) -> None:
-    folder = project(tmp_path / "project")
+def test_what_is_no_label_is_refused_and_nothing_is_taken(labelled: Path) -> None:
+    folder = labelled
     before = git.run(folder, "rev-parse", "HEAD")
     found = chosen(folder, 4)
     refused: list[tuple[list[Any], str]] = [
@@ -134,6 +134,7 @@ def test_numbers_are_chosen_by_a_committee(tmp_path: Path) -> None:
         chosen(tmp_path / "project", strategy="uncertainty")
 
 
+@pytest.mark.slow
 def test_without_any_label_diversity_begins_and_the_schema_is_frozen_by_what_comes_back(tmp_path: Path) -> None:
     folder = project(tmp_path / "project", rows=0)
     found = chosen(folder)
@@ -145,8 +146,8 @@ def test_without_any_label_diversity_begins_and_the_schema_is_frozen_by_what_com
     assert chosen(folder).strategy == "mixed"
 
 
-def test_a_pool_may_hold_labels_and_doubles_and_must_fit(tmp_path: Path) -> None:
-    folder = project(tmp_path / "project")
+def test_a_pool_may_hold_labels_and_doubles_and_must_fit(labelled: Path, tmp_path: Path) -> None:
+    folder = labelled
     pool = pd.read_csv(tmp_path / "pool.csv")
     mixed = pd.concat([pool[:5].assign(y="no"), pool[5:10], pool[5:10]])
     mixed.to_csv(tmp_path / "mixed.csv", index=False)

@@ -60,7 +60,8 @@ def test_what_was_served_and_what_was_not_is_labelled_and_trained_on(tmp_path: P
             assert import_labels(workspace, path, now=2e9, client=client).labels == 40
             left = propose_served(workspace, 2000)
             assert left.candidates == 960
-            assert not left.rows["prediction_id"].isin(found.rows["prediction_id"]).any()
+            taken = set(zip(found.rows["prediction_id"], found.rows["row"], strict=True))
+            assert not taken & set(zip(left.rows["prediction_id"], left.rows["row"], strict=True))
 
     with opened(project.folder) as workspace:
         chosen = propose(workspace, tmp_path / "pool.tsv", 30)

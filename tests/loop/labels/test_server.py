@@ -46,8 +46,8 @@ def labels(folder: Path) -> list[Any]:
 
 
 @pytest.mark.asyncio
-async def test_a_person_labels_row_by_row_and_makes_a_version(tmp_path: Path) -> None:
-    folder = project(tmp_path / "project")
+async def test_a_person_labels_row_by_row_and_makes_a_version(labelled: Path) -> None:
+    folder = labelled
     async with page_of(folder) as client:
         first = await client.get("/")
         assert first.status_code == 200

@@ -123,15 +123,20 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     raise AssertionError(log.read_text()[-2000:])
 
 
-def annotate(url: str, title: str, labels: list[str]) -> None:
-    """Label the first tasks of a project, as a person there does."""
+def annotate(url: str, title: str, kind: str, column: str, values: list[dict[str, Any]]) -> list[int]:
+    """Label the first tasks of a project, as a person there does; returns how many pre-annotations each task had."""
     with httpx.Client(base_url=url, headers={"authorization": f"Token {KEY}"}, timeout=60) as client:
         [found] = [one for one in client.get("/api/projects/").json()["results"] if one["title"] == title]
         told = client.get(f"/api/projects/{found['id']}/export?exportType=JSON&download_all_tasks=true").json()
-        assert all(task["predictions"] for task in told)
-        for task, name in zip(sorted(told, key=lambda task: task["id"]), labels, strict=False):
-            value = {"from_name": "label", "to_name": "time", "type": "choices", "value": {"choices": [name]}}
-            client.post(f"/api/tasks/{task['id']}/annotations/", json={"result": [value]}).raise_for_status()
+        for task, value in zip(sorted(told, key=lambda task: task["id"]), values, strict=False):
+            result = {"from_name": "label", "to_name": column, "type": kind, "value": value}
+            client.post(f"/api/tasks/{task['id']}/annotations/", json={"result": [result]}).raise_for_status()
+        return [len(task["predictions"]) for task in told]
+
+
+def personal_token(url: str) -> str:
+    answer = httpx.post(f"{url}/api/token/", headers={"authorization": f"Token {KEY}"}, timeout=60)
+    return str(answer.json()["token"])
 
 
 @pytest.mark.slow
@@ -148,10 +153,37 @@ def test_rows_go_to_a_real_label_studio_and_their_labels_become_a_version(tmp_pa
         assert (done.tasks, done.known) == (6, 0)
         again = push(workspace, path, url, "toy", KEY)
         assert (again.tasks, again.known, again.project) == (0, 6, done.project)
-        annotate(url, "toy", ["yes", "no", "yes", "no"])
+        choices = [{"choices": [name]} for name in ("yes", "no", "yes", "no")]
+        assert annotate(url, "toy", "choices", "time", choices) == [1] * 6
         arguments = ["label", "studio", "pull", str(path), "--url", url, "--project", str(folder)]
         told = CliRunner().invoke(app, arguments, env={"LABEL_STUDIO_API_KEY": KEY})
         assert told.stdout == f"4 labels in {path}\n", told.output
         assert files.as_written(path)["y"].tolist()[:4] == ["yes", "no", "yes", "no"]
         taken = import_labels(workspace, path, now=NOW, client=server_of(workspace.settings))
         assert (taken.labels, taken.open, taken.new) == (4, 2, True)
+        numbers_come_back(tmp_path / "numbers", url)
+        pictures_come_back(tmp_path / "pictures", url, personal_token(url))
+
+
+def numbers_come_back(place: Path, url: str) -> None:
+    folder, path = project(place / "project", "regression"), place / "to-label.csv"
+    with opened(folder) as workspace:
+        files.write(propose(workspace, place / "pool.csv", 3).rows, path)
+        assert push(workspace, path, url, "numbers", KEY).tasks == 3
+        assert annotate(url, "numbers", "number", "time", [{"number": 3.5}]) == [1] * 3
+        assert pull(workspace, path, url, "numbers", KEY).labels == 1
+    assert files.as_written(path)["y"].tolist()[0] == "3.5"
+
+
+def pictures_come_back(place: Path, url: str, token: str) -> None:
+    """Before there is a schema a text is asked for; the token is a personal one."""
+    folder, path = project(place / "project", rows=0), place / "to-label.csv"
+    with (folder / "everloop.toml").open("a") as file:
+        file.write('\n[data.columns.shot]\nkind = "image"\nsize = [6, 6]\nmode = "L"\n')
+    shots = [packed(np.full((6, 6), 60 * n, np.uint8)) for n in range(3)]
+    files.write(pd.DataFrame({"shot": shots, "a b": ["x", "y", "z"], "y": [None] * 3}), path)
+    with opened(folder) as workspace:
+        assert push(workspace, path, url, "pictures", token).tasks == 3
+        assert annotate(url, "pictures", "textarea", "shot", [{"text": ["cat"]}]) == [0] * 3
+        assert pull(workspace, path, url, "pictures", token).labels == 1
+    assert files.as_written(path)["y"].tolist()[0] == "cat"
