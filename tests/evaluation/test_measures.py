@@ -11,6 +11,7 @@ from everloop.checks import Verdict
 from everloop.errors import SettingsError, UsageError
 from everloop.evaluation import Answered, GateEvidence, build_gate, own_check, own_checks, score
 from everloop.evaluation.measures import MEASURES
+from everloop.types import Column
 
 
 def judge(gates: dict[str, Any], rows: Answered) -> Verdict:
@@ -42,6 +43,13 @@ def test_the_slice_that_fails_most_is_bounded_and_named() -> None:
     assert judge({"worst_slice": {"max": 20.0}}, rows).passed
     few = judge({"worst_slice": {"max": 3.0}}, values(60))
     assert (few.outcome, few.evidence["value"]) == ("inconclusive", None)
+
+
+def test_texts_alone_make_no_slices() -> None:
+    rows = values()
+    columns, inputs = (Column("note", "string", "text"),), {"note": rows.inputs["weather"]}
+    texts = Answered(rows.task, (), columns, inputs, rows.truth, rows.answers, rows.times, rows.block)
+    assert judge({"worst_slice": {"max": 3.0}}, texts).outcome == "inconclusive"
 
 
 def test_calibration_and_coverage_are_bounded() -> None:

@@ -51,6 +51,11 @@ def test_a_model_that_ages_is_seen_over_time() -> None:
     assert told[0].end < told[1].start
 
 
+def test_few_rows_make_few_stretches() -> None:
+    assert [one.rows for one in over_time(classes(40))] == [10, 10, 10, 10]
+    assert [one.rows for one in over_time(classes(7))] == [7]
+
+
 def test_two_models_are_compared_on_the_same_rows() -> None:
     rows = values()
     found = paired(rows, shifted(rows, 10.0), "v1")

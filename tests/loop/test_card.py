@@ -33,7 +33,8 @@ def test_the_card_of_a_version(tmp_path: Path) -> None:
         told, html = card_text(card), card_page(card)
         manifest = workspace.model(card.version["bundle"]).bundle.manifest
     for words in (
-        "# toy v1", "champion", "Tells how many toys are sold.", "not said: set &#91;card] not_for", "The toy desk",
+        "# toy v1", "regression of y",
+        "champion", "Tells how many toys are sold.", "not said: set &#91;card] not_for", "The toy desk",
         "data-1", "| rmse |", "## Gate", "no champion yet", "Not for toys on wheels.", card.version["run"],
         *manifest.files.values(),
     ):  # fmt: skip

@@ -10,7 +10,7 @@ from everloop.evaluation.metrics import main_metric, score
 
 __all__ = ["Period", "over_time"]
 
-MOST = 60
+MOST, FEWEST = 60, 10
 
 
 class Period(msgspec.Struct, frozen=True):
@@ -28,9 +28,9 @@ class Period(msgspec.Struct, frozen=True):
 
 
 def over_time(rows: Answered) -> list[Period]:
-    """Return at most 60 stretches of whole blocks, oldest first."""
+    """Return at most 60 stretches of whole blocks, oldest first, of ten rows each on average at least."""
     count = int(rows.blocks[-1]) + 1
-    place = rows.blocks * min(count, MOST) // count
+    place = rows.blocks * min(count, MOST, max(1, len(rows) // FEWEST)) // count
     return [_period(rows, np.flatnonzero(place == one)) for one in np.unique(place)]
 
 

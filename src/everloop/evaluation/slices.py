@@ -80,18 +80,18 @@ class Slice(msgspec.Struct, frozen=True):
 def slices(rows: Answered, seed: int = 0) -> list[Slice]:
     """Return the leaves of the error tree, the worst first; none where rows are too few to tell leaves apart."""
     grown, measured = rows.blocks % 2 == 0, rows.blocks % 2 == 1
-    features = list(_features(rows))
-    if not features or not told_apart(rows):
+    if not told_apart(rows):
         return []
-    leaves = _grow(features, rows.losses, grown, _smallest(grown), seed)
+    leaves = _grow(list(_features(rows)), rows.losses, grown, _smallest(grown), seed)
     found = [_measured(rows, conditions, measured) for conditions in leaves]
     return sorted((one for one in found if one is not None), key=lambda s: -s.ratio.value)
 
 
 def told_apart(rows: Answered) -> bool:
-    """Tell whether there are rows enough for slices."""
+    """Tell whether there are columns for slices, and rows enough."""
     grown = rows.blocks % 2 == 0
-    return bool(min(grown.sum(), (~grown).sum()) >= 2 * _smallest(grown))
+    enough = min(grown.sum(), (~grown).sum()) >= 2 * _smallest(grown)
+    return bool(enough and next(_features(rows), None) is not None)
 
 
 def _smallest(grown: Bools) -> int:

@@ -26,6 +26,7 @@ class Card(msgspec.Struct, frozen=True):
     """All that stands on a card: what a person `said`, rows of the store, the signed manifest and the evaluation."""
 
     said: Said
+    target: str
     version: dict[str, Any]
     aliases: list[str]
     data: dict[str, Any]
@@ -46,7 +47,8 @@ def card_of(workspace: Workspace, id: str | None = None) -> Card:
         data, decision = data_version(connection, row["data_version"]), decision_of(connection, row["run"])
     done = evaluate_version(workspace, row["id"])
     said = workspace.settings.card
-    return Card(said, dict(row), named, dict(data), decision, bundle.manifest, bundle.key, done)
+    target = workspace.settings.data.target
+    return Card(said, target, dict(row), named, dict(data), decision, bundle.manifest, bundle.key, done)
 
 
 def card_page(card: Card) -> str:
@@ -84,12 +86,17 @@ def _parts(card: Card) -> Iterator[Part]:
 def _use(card: Card) -> list[dict[str, Any]]:
     unsaid = "not said: set [card] {}"
     said = {"for": card.said.use or unsaid.format("use"), "not for": card.said.not_for or unsaid.format("not_for")}
-    target = f"{card.manifest.task} of {_quoted(card.manifest)}"
-    return _facts({"task": target, **said, "who answers for it": card.said.owner or unsaid.format("owner")})
+    return _facts(
+        {
+            "task": f"{card.manifest.task} of {card.target}{_classes(card.manifest)}",
+            **said,
+            "who answers for it": card.said.owner or unsaid.format("owner"),
+        }
+    )
 
 
-def _quoted(manifest: Manifest) -> str:
-    return f"{len(manifest.classes)} classes: {', '.join(map(str, manifest.classes))}" if manifest.classes else "values"
+def _classes(manifest: Manifest) -> str:
+    return f", {len(manifest.classes)} classes: {', '.join(map(str, manifest.classes))}" if manifest.classes else ""
 
 
 def _columns(manifest: Manifest) -> list[dict[str, Any]]:
@@ -127,6 +134,8 @@ def _limits(card: Card) -> Iterator[str]:
     if found.block:
         span = f"{show_time(found.start)[:10]} to {show_time(found.end)[:10]}"
         yield f"Nothing is known of it outside of the time it was judged on, {span}."
+    else:
+        yield f"Nothing is known of it on rows unlike the {found.rows:,} newest, on which it was judged."
     for one in found.slices:
         if one.worse:
             yield f"Where {one.name} it loses {one.ratio.value:.3g} times as much as on all rows."
