@@ -338,12 +338,15 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 
 def _before(noted: Path, folder: Path, names: Sequence[str]) -> dict[str, bytes | None]:
-    """Return what files held before this addition, or before the one that was killed in the middle of it."""
+    """Return what files held before this addition, or before the one that was killed ahead of its commit."""
+    head = git.commit_of(folder, "HEAD") if git.has(folder, "HEAD") else ""
     if noted.is_file():
-        return msgspec.json.decode(noted.read_bytes(), type=dict[str, bytes | None])
+        commit, known = msgspec.json.decode(noted.read_bytes(), type=tuple[str, dict[str, bytes | None]])
+        if commit == head:
+            return known
     before = {name: _bytes(folder / name) for name in names}
     partial = noted.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode(before))
+    partial.write_bytes(msgspec.json.encode((head, before)))
     partial.replace(noted)
     return before
 
