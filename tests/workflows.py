@@ -89,7 +89,7 @@ class Job:
         summary = {"GITHUB_STEP_SUMMARY": str(place / "summary.md")}
         ended = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
-            cwd=place, text=True, capture_output=True, timeout=240, check=False,
+            cwd=place, text=True, capture_output=True, timeout=480, check=False,
             env={**os.environ, **self.machine.environment, **summary, **variables},
         )  # fmt: skip
         self.printed[name] = ended.stdout + ended.stderr

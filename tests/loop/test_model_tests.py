@@ -55,6 +55,7 @@ def results(found: Examined) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # processes that import everything anew
 def test_a_model_is_trained_for_its_tests_and_nothing_is_kept(tmp_path: Path) -> None:
     project = written(tmp_path)
     told: list[str] = []
@@ -85,6 +86,7 @@ def test_a_model_is_trained_for_its_tests_and_nothing_is_kept(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # processes that import everything anew
 def test_the_newest_version_is_tested_as_it_stands(tmp_path: Path) -> None:
     project = written(tmp_path)
     Project.open(project).run()
@@ -114,6 +116,7 @@ def test_the_newest_version_is_tested_as_it_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # processes that import everything anew
 def test_what_is_made_wrong_is_found(tmp_path: Path) -> None:
     project = written(tmp_path, "\n")
     model = project / "toy" / "model.py"

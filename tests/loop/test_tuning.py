@@ -74,6 +74,7 @@ def command(project: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # processes that import everything anew
 def test_a_study_is_killed_goes_on_and_is_shown_in_mlflow(tmp_path: Path) -> None:
     project = written(tmp_path)
     process = subprocess.Popen(command(project), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -120,6 +121,7 @@ def test_a_study_is_killed_goes_on_and_is_shown_in_mlflow(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # processes that import everything anew
 def test_the_fits_run_on_ray(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     project = written(tmp_path, extra='\n[pipelines]\nrunner = "ray"\n')
