@@ -1,0 +1,77 @@
+"""How long each recipe takes to its first version, on its real data: `python bench/recipes.py DATA [NAME ...]`.
+
+DATA is the folder that holds bike-sharing/, adult/, sms-spam/ and houses/; digits and videos make their own. Timed is
+`everloop run` in a process of its own, on an empty cache: ingest, choice of the window, training, bundle, gates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+EVERLOOP = (sys.executable, "-m", "everloop.cli")
+RECIPES = {
+    "bike-sharing": "bike-sharing/hour.csv",
+    "adult": "adult/adult.csv",
+    "sms-spam": "sms-spam/SMSSpamCollection",
+    "digits": "",
+    "digits, network": "",
+    "videos": "",
+    "houses": "houses/houses.csv",
+}
+
+
+def main() -> None:
+    """Print a line a recipe."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("data", type=Path)
+    asked.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RECIPES))
+    told = asked.parse_args()
+    print(f"{'recipe':<16}{'rows':>8}{'seconds':>10}{'CPU s':>8}{'MiB':>8}")
+    for name in told.names or RECIPES:
+        with tempfile.TemporaryDirectory(prefix="everloop-bench-") as place:
+            rows, (seconds, cpu, memory) = _recipe(name, told.data.resolve(), Path(place))
+        print(f"{name:<16}{rows:>8,}{seconds:>10.1f}{cpu:>8.1f}{memory:>8.0f}", flush=True)
+
+
+def _recipe(name: str, data: Path, place: Path) -> tuple[int, tuple[float, float, float]]:
+    template, folder = name.partition(",")[0], place / "project"
+    _everloop(place, "init", str(folder), "--template", template)
+    settings = folder / "everloop.toml"
+    if name.endswith("network"):
+        settings.write_text(settings.read_text().replace('"model:model"', '"model:network"'))
+    table = data / RECIPES[name]
+    if not RECIPES[name]:
+        subprocess.run([sys.executable, folder / "data_set.py", place / "made"], check=True, capture_output=True)
+        table = place / "made" / f"{template}.csv"
+    elif not table.suffix:  # tab-separated, as its template reads it
+        table = place / f"{table.name}.tsv"
+        table.write_bytes((data / RECIPES[name]).read_bytes())
+    _everloop(folder, "data", "add", str(table))
+    with table.open("rb") as file:
+        rows = sum(1 for _ in file) - 1
+    return rows, _timed(folder)
+
+
+def _everloop(folder: Path, *words: str) -> None:
+    done = subprocess.run([*EVERLOOP, *words], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"everloop {words[0]}: {done.stderr}")
+
+
+def _timed(folder: Path) -> tuple[float, float, float]:
+    start = time.perf_counter()
+    process = subprocess.Popen([*EVERLOOP, "run"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit("everloop run failed")
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
