@@ -20,6 +20,14 @@ _COUNTS = ("workers", "threads", "batch_rows", "max_requests")
 
 def check_values(settings: Settings, text: str, path: str) -> None:
     """Refuse, with a SettingsError, a value outside its range or in a wrong form."""
+    _check_durations(settings, text, path)
+    _check_forms(settings, text, path)
+    _check_rules(settings, text, path)
+    _check_searches(settings, text, path)
+    _check_ranges(settings, text, path)
+
+
+def _check_durations(settings: Settings, text: str, path: str) -> None:
     lasting = [
         (["monitoring", "interval"], settings.monitoring.interval),
         (["monitoring", "block"], settings.monitoring.block),
@@ -52,13 +60,13 @@ def check_values(settings: Settings, text: str, path: str) -> None:
             check(value)
         except ValueError as error:
             raise SettingsError(f"[{'.'.join(keys)}] {error}", path, line_of(text, keys)) from None
+
+
+def _check_ranges(settings: Settings, text: str, path: str) -> None:
     steps = settings.deployment.steps
     if not steps or steps[0] <= 0 or any(b <= a for a, b in pairwise(steps)):
         told = "[deployment.steps] must hold one share at least, each above 0 and above the one before"
         raise SettingsError(told, path, line_of(text, ["deployment", "steps"]))
-    _check_forms(settings, text, path)
-    _check_rules(settings, text, path)
-    _check_searches(settings, text, path)
     ranges = [
         (["replay", "start"], settings.replay.start, 0.01, 0.99),
         (["data", "checks", "tolerance"], settings.data.checks.tolerance, 0.0, 1.0),
