@@ -13,7 +13,7 @@ from tests.projects import write_project
 
 from everloop import store as tables
 from everloop.cli.deployment import report as verb
-from everloop.errors import NotFoundError, UsageError
+from everloop.errors import UsageError
 from everloop.journal import Writer
 from everloop.loop.commands import DEPLOY, RETRAIN
 from everloop.loop.judging import check_strategy
@@ -30,7 +30,7 @@ def test_failed_requests_end_a_rollout_within_one_evaluation(
 ) -> None:
     folder = write_project(tmp_path / "project")
     with opened(folder) as workspace:
-        with pytest.raises(NotFoundError, match="no rollout"):
+        with pytest.raises(UsageError, match="there was no rollout yet"):
             report(workspace)
         loop = Loop(workspace)
         loop.ask(RETRAIN)

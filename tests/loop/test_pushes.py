@@ -9,7 +9,7 @@ import pytest
 from tests.projects import write_project
 
 from everloop import git
-from everloop.errors import SystemError_
+from everloop.errors import UsageError
 from everloop.loop.pipeline_versions import build_version, deploy_version
 from everloop.loop.pushes import TRAINED, kind_of, kind_of_push
 from everloop.loop.workspace import Workspace, opened
@@ -92,5 +92,5 @@ def test_data_counts_until_it_was_trained_on(workspace: Workspace) -> None:
 
 
 def test_a_commit_that_is_not_here(workspace: Workspace) -> None:
-    with pytest.raises(SystemError_, match="has no commit"):
+    with pytest.raises(UsageError, match="has no commit"):
         kind_of_push(workspace, "0" * 40)
