@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ from tests.buckets import free_port
 from tests.projects import history
 
 from everloop import Project
+from everloop.evaluation import main_metric
 from everloop.loop.monitoring import Monitor
 from everloop.loop.workspace import opened
 
@@ -70,6 +72,8 @@ def test_a_recipe_from_nothing_to_answers(
         answers = project.predict(new)
         assert right(new, answers)
         assert project.feedback(answers) == asked
+        is_explained(project, answers)
+    has_a_card(project)
 
 
 def digits(rows: pd.DataFrame, answers: pd.DataFrame) -> bool:
@@ -130,6 +134,7 @@ def test_a_recipe_of_images_or_videos(
         answers = project.predict(new)
         assert right(new, answers)
         assert project.feedback(answers) == asked
+        is_explained(project, answers)
         if template == "digits":
             calm, strange = (
                 set[str]().union(*(watched(project, new, turned=t) for _ in range(4))) for t in (False, True)
@@ -137,6 +142,7 @@ def test_a_recipe_of_images_or_videos(
             wanted = {"data_drift:image", "data_drift:(hidden layer)"}
             assert not calm & wanted
             assert strange & wanted == (wanted if model == "network" else {"data_drift:image"})
+    has_a_card(project)
 
 
 def watched(project: Project, rows: pd.DataFrame, *, turned: bool = False) -> set[str]:
@@ -161,6 +167,26 @@ def test_a_template_is_tested_before_its_first_version(template: str, tmp_path: 
         history(days=60).rename(columns={"y": "target"}).to_csv(project.folder / "data" / "rows.csv", index=False)
     passes_its_tests(project)
     assert not project.versions()
+
+
+def is_explained(project: Project, answers: pd.DataFrame) -> None:
+    """Ask why the first answer is what it is: base and values of all columns add up to it."""
+    url = f"http://127.0.0.1:{project.settings.serving.port}/v2/models/{project.settings.project.name}/explain"
+    told = httpx.post(url, json={"prediction_id": answers["prediction_id"][0]}, timeout=60)
+    assert told.status_code == 200, told.text
+    row = told.json()["explanations"][0]
+    assert row["base"] + sum(row["values"].values()) == pytest.approx(row["answer"], rel=1e-5, abs=1e-5)
+
+
+def has_a_card(project: Project) -> None:
+    """Write the card of the version: use, data, figures, signature."""
+    card = project.folder / "card.md"
+    command = [sys.executable, "-m", "everloop.cli", "card", "--out", str(card), "--project", str(project.folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    text = card.read_text()
+    assert "v1" in text
+    assert main_metric(project.settings.data.task or "regression") in text
 
 
 def passes_its_tests(project: Project) -> None:

@@ -21,7 +21,7 @@ def card(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the model card of a version, made from the evidence: use, data, figures, limits, lineage, signature."""
-    from everloop.cli.output import show_json
+    from everloop.cli.output import show_json, write_out
     from everloop.errors import UsageError
     from everloop.loop.card import card_of, card_page, card_text
     from everloop.loop.workspace import opened
@@ -31,7 +31,7 @@ def card(
     with opened(project) as workspace:
         made = card_of(workspace, version)
     if out is not None:
-        out.write_text(card_page(made) if out.suffix == ".html" else card_text(made), encoding="utf-8")
+        write_out(out, card_page(made) if out.suffix == ".html" else card_text(made))
     if json:
         show_json(made)
     else:

@@ -24,7 +24,7 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate a version: metrics with intervals, slices where it fails, calibration, errors over time, its rival."""
-    from everloop.cli.output import Bar, show_json
+    from everloop.cli.output import Bar, show_json, write_out
     from everloop.loop.evaluating import evaluate_version
     from everloop.loop.evaluation_page import page
     from everloop.loop.workspace import opened
@@ -32,7 +32,7 @@ def evaluate(
     with opened(project) as workspace, Bar() as bar:
         done = evaluate_version(workspace, version, bar.part)
     if out is not None:
-        out.write_text(page(done), encoding="utf-8")
+        write_out(out, page(done))
     if json:
         show_json(done)
     else:
