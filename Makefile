@@ -18,7 +18,7 @@ slow: $(VENV)/.dev
 	$(BIN)/pytest -q -m slow || [ $$? = 5 ]
 
 chaos: $(VENV)/.dev  # kill -9 at every single fault point of the triggers
-	EVERLOOP_KILL_EVERY=1 $(BIN)/pytest -q -m slow tests/loop/test_kills.py
+	EVERLOOP_KILL_EVERY=1 $(BIN)/pytest -q -m slow tests/loop/test_kills.py tests/loop/test_pulling.py
 
 test-all: test slow
 
