@@ -23,6 +23,7 @@ from tests.projects import history
 from everloop import Project
 from everloop.evaluation import main_metric
 from everloop.loop.monitoring import Monitor
+from everloop.loop.probes import smoke
 from everloop.loop.workspace import opened
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -73,6 +74,7 @@ def test_a_recipe_from_nothing_to_answers(
         assert right(new, answers)
         assert project.feedback(answers) == asked
         is_explained(project, project.predict(new[:1]))
+        passes_a_smoke_test(project)
     has_a_card(project)
 
 
@@ -135,6 +137,7 @@ def test_a_recipe_of_images_or_videos(
         assert right(new, answers)
         assert project.feedback(answers) == asked
         is_explained(project, project.predict(new[:1]))
+        passes_a_smoke_test(project)
         if template == "digits":
             calm, strange = (
                 set[str]().union(*(watched(project, new, turned=t) for _ in range(4))) for t in (False, True)
@@ -176,6 +179,13 @@ def is_explained(project: Project, answers: pd.DataFrame) -> None:
     assert told.status_code == 200, told.text
     row = told.json()["explanations"][0]
     assert row["base"] + sum(row["values"].values()) == pytest.approx(row["answer"], rel=1e-5, abs=1e-5)
+
+
+def passes_a_smoke_test(project: Project) -> None:
+    """Ask the server for rows that the version was judged on, as a delivery does."""
+    with opened(project.folder) as workspace:
+        told = smoke(workspace, f"http://127.0.0.1:{project.settings.serving.port}", "v1")
+    assert (told["versions"], told["rows"]) == (["v1"], 5)
 
 
 def has_a_card(project: Project) -> None:

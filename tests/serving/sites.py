@@ -122,8 +122,8 @@ def reference(columns: Sequence[Column]) -> bytes:
         "bool": [True, False] * 6,
         "string": ["Bonn"] * 12,
     }
-    out = io.BytesIO()
-    np.savez(out, allow_pickle=False, **{f"input:{c.name}": np.array(usual[c.dtype]) for c in columns})
+    out, inputs = io.BytesIO(), {f"input:{c.name}": np.array(usual[c.dtype]) for c in columns}
+    np.savez(out, allow_pickle=False, target=np.zeros(12), answers=np.zeros(12), time=np.arange(12.0), **inputs)
     return out.getvalue()
 
 

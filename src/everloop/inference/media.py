@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from everloop.errors import BundleError, RequestError, UsageError
 from everloop.types import Column, Prepare
 
-__all__ = ["CHANNELS", "arrays_of", "check_able", "media_column", "packed", "text_of"]
+__all__ = ["CHANNELS", "arrays_of", "check_able", "media_column", "packed", "text_of", "unpacked"]
 
 VERSION = 1
 Mode = Literal["L", "RGB", "RGBA"]
@@ -83,6 +83,11 @@ def packed(array: NDArray[Any]) -> str:
     file = io.BytesIO()
     np.lib.format.write_array(file, np.ascontiguousarray(array, np.uint8), allow_pickle=False)
     return text_of(file.getvalue())
+
+
+def unpacked(data: bytes) -> NDArray[Any] | None:
+    """Return the array that a NumPy file holds; None of any other file."""
+    return np.load(io.BytesIO(data), allow_pickle=False) if data.startswith(_NUMPY) else None
 
 
 class _Refused(Exception):

@@ -5,7 +5,6 @@ Whatever only trainings need cannot be imported there, so a bundle that leans on
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 import time
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from everloop.bundles import PublicKey
 from everloop.errors import EverloopError
+from everloop.inference.judged import judged_rows
 from everloop.inference.model import Model
 
 __all__ = ["Found", "Order", "known_rows", "main"]
@@ -65,9 +65,7 @@ def main() -> None:
 
 def known_rows(model: Model, count: int) -> dict[str, NDArray[Any]]:
     """Return the newest rows that a bundle's model was judged on, as its graph takes them."""
-    with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        found = {c.name: arrays[f"input:{c.name}"][-count:] for c in model.manifest.inputs}
-    return {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in found.items()}
+    return {name: values[-count:] for name, values in judged_rows(model.bundle).inputs.items()}
 
 
 class _Refuse(MetaPathFinder):

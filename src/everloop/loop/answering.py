@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from everloop.data import Schema
-from everloop.inference import Model, arrays_of
+from everloop.inference import Model, arrays_of, judged_rows
 
-__all__ = ["answers_of", "remembered"]
+__all__ = ["answers_of", "remembered", "table_of_inputs"]
 
 
 def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
@@ -29,12 +29,17 @@ def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.f
     return answers
 
 
+def table_of_inputs(inputs: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
+    """Return a bundle's rows as a table; arrays, such as pixels, are its values."""
+    return pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in inputs.items()})
+
+
 def remembered(
     model: Model, times: NDArray[np.float64], answers: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return which rows a model was judged on out of time (known by a time that is theirs alone), and its answers."""
-    with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        before, known = arrays["time"], arrays["answers"]
+    judged = judged_rows(model.bundle)
+    before, known = judged.times, judged.answers
     alone = [
         t
         for t, count in zip(*np.unique(np.concatenate([before, times]), return_counts=True), strict=True)

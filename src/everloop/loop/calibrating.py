@@ -6,7 +6,6 @@ serves by every prediction, whose raw answer is journalled beside the corrected 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from everloop.data import Schema
 from everloop.evaluation import losses
-from everloop.inference import Model
+from everloop.inference import Model, judged_rows
 from everloop.monitoring import DriftRules, LabelledRow
 from everloop.statistics import block_means, gain_evidence, level_at, levelled
 from everloop.types import Task
@@ -56,10 +55,8 @@ def reference_of(model: Model, block: float, bounds: tuple[float, float] | None)
     """Return what the rows in a model's bundle say about it and about the procedure."""
     schema = msgspec.json.decode(model.bundle.read("schema.json"), type=Schema)
     rules = rules_of(schema.task, block, bounds)
-    with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        target, answers, times = arrays["target"].tolist(), arrays["answers"].astype(np.float64), arrays["time"]
-    places = {value: place for place, value in enumerate(schema.classes)}
-    truth = np.asarray([places[value] for value in target] if places else target)
+    judged = judged_rows(model.bundle)
+    truth, answers, times = judged.truth(schema.classes), judged.answers, judged.times
     raw = losses(schema.task, truth, answers)
     corrected = losses(schema.task, truth, levelled(rules.level, times, truth, answers))
     start = float(times[0])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from everloop import registry
 from everloop.data import Schema
@@ -17,13 +14,13 @@ from everloop.data.schema import ORDER
 from everloop.errors import UsageError
 from everloop.evaluation import Answered, Evaluation, evaluate, paired
 from everloop.evaluation.explanations import Predict
-from everloop.inference import Model
-from everloop.loop.answering import answers_of, remembered
+from everloop.inference import Model, judged_rows
+from everloop.loop.answering import answers_of, remembered, table_of_inputs
 from everloop.loop.version_report import rival_of
 from everloop.loop.workspace import Workspace
 from everloop.settings import seconds
 
-__all__ = ["Evaluated", "answered_of", "evaluate_version", "table_of", "version_of"]
+__all__ = ["Evaluated", "answered_of", "evaluate_version", "version_of"]
 
 Tell = Callable[[str], None]
 
@@ -74,26 +71,15 @@ def answered_of(workspace: Workspace, row: Mapping[str, Any]) -> Answered:
     """Return the rows that a version was judged on, with its out-of-time answers."""
     bundle = workspace.model(row["bundle"]).bundle
     schema = msgspec.json.decode(bundle.read("schema.json"), type=Schema)
-    with np.load(io.BytesIO(bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        kept = dict(arrays)
-    if len(kept["time"]) < 2:
-        raise UsageError(f"{row['id']} was judged on {len(kept['time'])} rows: too few to evaluate it")
-    truth: NDArray[Any] = kept["target"]
-    if schema.task == "classification":
-        place = {str(value): index for index, value in enumerate(schema.classes)}
-        truth = np.asarray([place[str(value)] for value in truth.tolist()], dtype=np.int64)
-    inputs = {c.name: kept[f"input:{c.name}"] for c in schema.inputs}
-    inputs = {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in inputs.items()}
+    rows = judged_rows(bundle)
+    if len(rows.times) < 2:
+        raise UsageError(f"{row['id']} was judged on {len(rows.times)} rows: too few to evaluate it")
     block = 0.0 if schema.time == ORDER else seconds(workspace.settings.monitoring.block)
     sensitive = workspace.settings.deployment.sensitive
     return Answered(
-        schema.task, schema.classes, schema.inputs, inputs, truth, kept["answers"], kept["time"], block, sensitive
-    )
-
-
-def table_of(rows: Answered) -> pd.DataFrame:
-    """Return the inputs as a table; arrays, such as pixels, are its values."""
-    return pd.DataFrame({n: list(values) if values.ndim > 1 else values for n, values in rows.inputs.items()})
+        schema.task, schema.classes, schema.inputs, rows.inputs, rows.truth(schema.classes), rows.answers, rows.times,
+        block, sensitive,
+    )  # fmt: skip
 
 
 def _rival(workspace: Workspace, row: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -111,7 +97,7 @@ def _compared(workspace: Workspace, rows: Answered, rival: Mapping[str, Any], fo
     schema = msgspec.json.decode(model.bundle.read("schema.json"), type=Schema)
     if schema.names != [c.name for c in rows.columns]:
         return found
-    answers = answers_of(model, table_of(rows), schema)
+    answers = answers_of(model, table_of_inputs(rows.inputs), schema)
     fair = rows.times > float(rival["window"]["until"])
     if not fair.any():
         fair, answers = remembered(model, rows.times, answers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from everloop.bundles import trusted
 from everloop.evaluation import main_metric, score
-from everloop.inference import Model, arrays_of
+from everloop.inference import Model, arrays_of, judged_rows
 from everloop.inference.guards import score_of
 from everloop.journal import Record
 from everloop.loop.hidden import HiddenLayer
@@ -67,22 +66,20 @@ def reference_of(
 ) -> tuple[Reference, str, Callable[[Floats, Floats], dict[str, float]]]:
     """Return the rows that a model was judged on, the main metric of its task, and what computes all of them."""
     task, columns = scorer.schema.task, model.manifest.inputs
-    with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        values = {c.name: _values(c, arrays[f"input:{c.name}"]) for c in columns}
-        feeds = {c.name: arrays[f"input:{c.name}"] for c in columns}
-        target, answers, times = arrays["target"].tolist(), arrays["answers"], arrays["time"].astype(np.float64)
-    known = [scorer.truth(value) for value in target]
+    rows = judged_rows(model.bundle)
+    values = {c.name: _values(c, rows.inputs[c.name]) for c in columns}
+    known = [scorer.truth(value) for value in rows.target.tolist()]
     truth = np.array([np.nan if value is None else value for value in known])
-    table = answers.reshape(len(answers), -1).astype(np.float64)
+    table = rows.answers.reshape(len(rows.answers), -1)
 
     def metric(truth: Floats, answers: Floats) -> dict[str, float]:
         return score(task, truth, answers)
 
     losses, which = scorer.losses(truth.tolist(), table.tolist()), main_metric(task)
     usual = metric(truth, table if table.shape[1] > 1 else table[:, 0])[which]
-    flags = _flags(workspace, model, feeds)
-    hidden = layer.values(values, len(times)) if layer else None
-    return Reference(task, columns, times, values, table, losses, flags, usual, hidden), which, metric
+    flags = _flags(workspace, model, rows.inputs)
+    hidden = layer.values(values, len(rows.times)) if layer else None
+    return Reference(task, columns, rows.times, values, table, losses, flags, usual, hidden), which, metric
 
 
 class Batches:
@@ -206,7 +203,7 @@ def _values(column: Column, array: NDArray[Any]) -> Any:
     if _numeric(column):
         return array.astype(np.float64)
     values = array.tolist()
-    return [None if value in GAPS else value for value in values] if array.dtype.kind == "U" else values
+    return [None if value in GAPS else value for value in values] if column.dtype == "string" else values
 
 
 def _flag(flags: dict[str, NDArray[np.bool_]], found: dict[str, Any], begin: int, rows: int) -> None:
@@ -228,12 +225,7 @@ def _flags(workspace: Workspace, model: Model, feeds: dict[str, NDArray[Any]]) -
     if described.graphs:
         path = model.bundle.path
         guarded = Model.load(path, trusted(workspace.keys), guarded=True, native=workspace.settings.serving.native)
-        shaped = {
-            name: (values.astype(object) if values.dtype.kind == "U" else values).reshape(
-                rows, *(values.shape[1:] or (1,))
-            )
-            for name, values in feeds.items()
-        }
+        shaped = {name: values.reshape(rows, *(values.shape[1:] or (1,))) for name, values in feeds.items()}
         scores = guarded.predict_scored(shaped)
         for guard in described.graphs:
             if guard.policy == "flag":

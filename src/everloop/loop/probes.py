@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import threading
 import time
@@ -14,6 +13,8 @@ import pandas as pd
 
 from everloop import registry
 from everloop.errors import CheckError, EverloopError, UsageError
+from everloop.inference import judged_rows
+from everloop.loop.answering import table_of_inputs
 from everloop.loop.client import Client, infer_request
 from everloop.loop.tables import predict_rows
 from everloop.loop.workspace import Workspace
@@ -115,9 +116,5 @@ def _rows(workspace: Workspace, version: str | None) -> pd.DataFrame:
         if named is None:
             raise UsageError("nothing is served yet: `everloop run` trains the first version")
         bundle = registry.get(connection, workspace.name, named)["bundle"]
-    content = workspace.model(bundle).bundle.read("reference.npz")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        columns = {
-            name.removeprefix("input:"): arrays[name][:ROWS] for name in arrays.files if name.startswith("input:")
-        }
-    return pd.DataFrame(columns).astype({n: object for n, v in columns.items() if v.dtype.kind == "U"})
+    inputs = judged_rows(workspace.model(bundle).bundle).inputs
+    return table_of_inputs({name: values[:ROWS] for name, values in inputs.items()})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import struct
 import sys
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from everloop.bundles import trusted
 from everloop.errors import EverloopError, NotFoundError, RequestError
-from everloop.inference import Model, columns_from_lists
+from everloop.inference import Model, columns_from_lists, judged_rows
 from everloop.inference.shapley import explain
 from everloop.journal.search import find
 from everloop.types import Explanation, Prediction
@@ -133,14 +132,10 @@ def _class_of(model: Model, row: Mapping[str, NDArray[Any]], asked: Any) -> int:
 
 def _background(model: Model, count: int, seed: int) -> dict[str, NDArray[Any]]:
     """Return so many of the rows that the model was judged on, drawn without those that are no columns of it."""
-    with np.load(io.BytesIO(model.bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        columns = {c.name: arrays[f"input:{c.name}"] for c in model.manifest.inputs}
+    columns = judged_rows(model.bundle).inputs
     rows = len(next(iter(columns.values())))
     chosen = np.sort(np.random.default_rng(seed).choice(rows, min(count, rows), replace=False))
-    return {
-        name: array[chosen].astype(object) if array.dtype.kind == "U" else array[chosen]
-        for name, array in columns.items()
-    }
+    return {name: array[chosen] for name, array in columns.items()}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from everloop import store
 from everloop.bundles import Bundle
+from everloop.inference import judged_rows
 from everloop.store import Connection, Store
 from everloop.types import Json, Task
 
@@ -234,14 +234,10 @@ def _compared(choice: Mapping[str, Any]) -> list[Curve]:
 
 def _judged(bundle: Bundle, parts: Mapping[str, Any]) -> Judged:
     manifest = bundle.manifest
-    with np.load(io.BytesIO(bundle.read("reference.npz")), allow_pickle=False) as arrays:
-        truth, answers, times = arrays["target"], arrays["answers"], arrays["time"]
-    if manifest.task == "classification":
-        index = {str(value): i for i, value in enumerate(manifest.classes)}
-        truth = np.asarray([index[str(value)] for value in truth.tolist()], dtype=np.int64)
+    rows = judged_rows(bundle)
     target = ((parts.get("schema") or {}).get("target") or {}).get("name", "target")
     classes = tuple(str(value) for value in manifest.classes)
-    return Judged(manifest.task, target, classes, times, truth, np.asarray(answers, dtype=np.float64))
+    return Judged(manifest.task, target, classes, rows.times, rows.truth(manifest.classes), rows.answers)
 
 
 def _text(value: Json) -> str:
