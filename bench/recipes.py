@@ -7,14 +7,13 @@ DATA is the folder that holds bike-sharing/, adult/, sms-spam/ and houses/; digi
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-EVERLOOP = (sys.executable, "-m", "everloop.cli")
+from command import everloop, timed
+
 RECIPES = {
     "bike-sharing": "bike-sharing/hour.csv",
     "adult": "adult/adult.csv",
@@ -41,7 +40,7 @@ def main() -> None:
 
 def _recipe(name: str, data: Path, place: Path) -> tuple[int, tuple[float, float, float]]:
     template, folder = name.partition(",")[0], place / "project"
-    _everloop(place, "init", str(folder), "--template", template)
+    everloop(place, "init", str(folder), "--template", template)
     settings = folder / "everloop.toml"
     if name.endswith("network"):
         settings.write_text(settings.read_text().replace('"model:model"', '"model:network"'))
@@ -52,25 +51,10 @@ def _recipe(name: str, data: Path, place: Path) -> tuple[int, tuple[float, float
     elif not table.suffix:  # tab-separated, as its template reads it
         table = place / f"{table.name}.tsv"
         table.write_bytes((data / RECIPES[name]).read_bytes())
-    _everloop(folder, "data", "add", str(table))
+    everloop(folder, "data", "add", str(table))
     with table.open("rb") as file:
         rows = sum(1 for _ in file) - 1
-    return rows, _timed(folder)
-
-
-def _everloop(folder: Path, *words: str) -> None:
-    done = subprocess.run([*EVERLOOP, *words], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"everloop {words[0]}: {done.stderr}")
-
-
-def _timed(folder: Path) -> tuple[float, float, float]:
-    start = time.perf_counter()
-    process = subprocess.Popen([*EVERLOOP, "run"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit("everloop run failed")
-    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return rows, timed(folder, "run")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("suffix", batches.SUFFIXES)
+@pytest.mark.parametrize("suffix", files.SUFFIXES)
 def test_values_come_back(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     assert batches.write(lambda: ROWS, path, []) == []
@@ -31,7 +31,7 @@ def test_values_come_back(suffix: str, tmp_path: Path) -> None:
     )  # a text file tells 007 from 7 among texts only
 
 
-@pytest.mark.parametrize("suffix", batches.SUFFIXES)
+@pytest.mark.parametrize("suffix", files.SUFFIXES)
 def test_columns_are_those_of_the_files_before(suffix: str, tmp_path: Path) -> None:
     batches.write(lambda: [{"city": "a", "id": 1, "y": 0.5}], tmp_path / f"a{suffix}", [])
     columns = batches.columns_of(tmp_path, f"b{suffix}", f"data/*{suffix}")

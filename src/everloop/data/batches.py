@@ -13,10 +13,9 @@ import pandas as pd
 from everloop.data.sources import files
 from everloop.data.sources.messages import UNREADABLE
 
-__all__ = ["SUFFIXES", "columns_of", "write"]
+__all__ = ["columns_of", "write"]
 
 Row = dict[str, Any]
-SUFFIXES = (*files.SEPARATORS, ".parquet", ".jsonl", ".ndjson")
 
 
 def columns_of(folder: Path, but: str, source: str) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from everloop.data import batches, quarantine
+from everloop.data.sources import files
 from everloop.data.sources.opening import opened_source
 from everloop.data.staging import Staged
 from everloop.data.validation import Fault
@@ -81,7 +82,7 @@ def _file_name(workspace: Workspace, name: str, number: int) -> str:
     if folder is None or "*" not in pattern or set("?[") & set(pattern):
         raise UsageError(f"[data] source = {told!r} takes no new files: rows are pulled into one such as 'data/*.csv'")
     found = pattern.replace("*", f"{name}-{number:06}", 1).replace("*", "")
-    return found if PurePosixPath(found).suffix in batches.SUFFIXES else f"{found}.jsonl"
+    return found if PurePosixPath(found).suffix in files.SUFFIXES else f"{found}.jsonl"
 
 
 def _refuse_unknown_past(workspace: Workspace, name: str, file: str) -> None:

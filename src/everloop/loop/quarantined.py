@@ -69,20 +69,12 @@ def _without_bad_rows(workspace: Workspace, path: Path, place: Path, now: float 
         if not error.rows:
             raise
         kept = raw.drop(index=pd.Index(error.rows))
-        return _without_bad_rows(workspace, _write(kept, place / path.name), place, now, came)
+        files.write(kept, place / path.name)
+        return _without_bad_rows(workspace, place / path.name, place, now, came)
     report = validate(frame, schema, workspace.settings.data.checks, now=now)
     if whole := [fault.reason for fault in report.faults if not fault.rows]:
         raise UsageError(f"not some rows but the whole of {path.name} is at fault: {whole[0]}")
     raw = raw.drop(columns=UNREADABLE, errors="ignore")
     kept = raw.drop(index=pd.Index(row_numbers(frame)[report.bad] - 1))
-    return _write(kept, place / path.name)
-
-
-def _write(rows: pd.DataFrame, path: Path) -> Path:
-    if path.suffix == ".parquet":
-        rows.to_parquet(path, index=False)
-    elif path.suffix in files.SEPARATORS:
-        rows.to_csv(path, index=False, sep=files.SEPARATORS[path.suffix])
-    else:
-        rows.to_json(path, orient="records", lines=True, date_format="iso")
-    return path
+    files.write(kept, place / path.name)
+    return place / path.name

@@ -110,7 +110,8 @@ def faults_of(name: str, source: Source) -> Iterator[tuple[str, str]]:
 def _forms(source: Source) -> Iterator[tuple[str, str]]:
     for key in ("every", "wait"):
         try:
-            seconds(getattr(source, key) or "0s")
+            if (text := getattr(source, key)) and seconds(text) <= 0:
+                yield key, f"{text!r} must last longer than nothing"
         except ValueError as error:
             yield key, str(error)
     if not re.fullmatch(r"(\d+(\.\d+)?\s*(ms|[smhdw])?)?", source.overlap):

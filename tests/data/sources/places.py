@@ -202,11 +202,28 @@ def rest(_folder: Path) -> Iterator[Api]:
     """Give an empty API."""
     api = Api()
 
+    def answer(path: str, authorization: str) -> tuple[int, dict[str, str], Any]:
+        params = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
+        status, body, headers = api.answer(params, authorization)
+        return status, headers, body
+
+    with answering(answer) as url:
+        api.keys = (
+            f'url = "{url}/v1/sold"\ncursor = ["id"]\nsince = "from"\n'
+            f'rows = "data.items"\npaging = "token:page_token:next"\n'
+            f'headers = {{ Authorization = "Bearer ${VARIABLE}" }}'
+        )
+        yield api
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[str, str], tuple[int, dict[str, str], Any]]) -> Iterator[str]:
+    """Give the URL of a server that answers what `answer` makes of a path and who asks: JSON, or a text as it is."""
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            params = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-            status, body, headers = api.answer(params, self.headers.get("authorization", ""))
-            content = json.dumps(body).encode()
+            status, headers, body = answer(self.path, self.headers.get("authorization", ""))
+            content = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
             for name, value in {**headers, "content-length": str(len(content))}.items():
                 self.send_header(name, value)
@@ -218,12 +235,7 @@ def rest(_folder: Path) -> Iterator[Api]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        api.keys = (
-            f'url = "http://127.0.0.1:{server.server_port}/v1/sold"\ncursor = ["id"]\nsince = "from"\n'
-            f'rows = "data.items"\npaging = "token:page_token:next"\n'
-            f'headers = {{ Authorization = "Bearer ${VARIABLE}" }}'
-        )
-        yield api
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 

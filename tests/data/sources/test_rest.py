@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import logging
-import threading
 from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
@@ -14,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from tests.data.sources.places import answering
 
 from everloop.data.sources.opening import opened_source
 from everloop.data.sources.rest import RestSource
@@ -45,25 +43,9 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     found = Server()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, headers, body = found.answer(self.path)
-            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in {**headers, "content-length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
-        threading.Thread(target=http_server.serve_forever, daemon=True).start()
-        found.url = f"http://127.0.0.1:{http_server.server_port}/rows"
+    with answering(lambda path, _who: found.answer(path)) as url:
+        found.url = f"{url}/rows"
         yield found
-        http_server.shutdown()
 
 
 class Clock:

@@ -12,11 +12,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from everloop.data.sources import objects
-from everloop.errors import DataError
+from everloop.errors import DataError, UsageError
 
-__all__ = ["fingerprint", "head", "matches", "read"]
+__all__ = ["SEPARATORS", "SUFFIXES", "fingerprint", "head", "matches", "read", "write"]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = (*SEPARATORS, ".parquet", ".jsonl", ".ndjson")
 
 
 def read(source: str, folder: Path) -> pd.DataFrame:
@@ -66,6 +67,21 @@ def _read_all(source: str, paths: list[Path]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True)
 
 
+def write(rows: pd.DataFrame, path: Path) -> None:
+    """Write rows as the kind of file that the name says; what was there stays whole until they are."""
+    suffix, partial = path.suffix.lower(), path.with_name(f".{path.name}.partial")
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{path}: rows are written as {', '.join(SUFFIXES)}: rename it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if suffix == ".parquet":
+        rows.to_parquet(partial, index=False)
+    elif suffix in SEPARATORS:
+        rows.to_csv(partial, index=False, sep=SEPARATORS[suffix])
+    else:
+        rows.to_json(partial, orient="records", lines=True, date_format="iso", force_ascii=False)
+    partial.replace(path)
+
+
 def fingerprint(source: str, folder: Path) -> str:
     """Return a SHA-256 over the names and contents of the files that `source` matches."""
     digest = hashlib.sha256()
@@ -98,7 +114,7 @@ def matches(source: str, folder: Path) -> list[Path]:
 
 def _read_one(path: Path) -> pd.DataFrame:
     suffix = path.suffix.lower()
-    if suffix not in (".parquet", ".jsonl", ".ndjson", *SEPARATORS):
+    if suffix not in SUFFIXES:
         raise DataError(f"{path}: unknown kind of file {path.suffix!r}: use .csv, .tsv, .parquet or .jsonl")
     try:
         if suffix == ".parquet":

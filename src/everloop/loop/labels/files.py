@@ -47,14 +47,7 @@ def filled(rows: pd.DataFrame, target: str) -> pd.Series[Any]:
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:
-    """Write rows as CSV, TSV or JSON lines, by the name's end; what was there stays whole until they are."""
-    suffix = path.suffix.lower()
-    if suffix not in KINDS:
+    """Write rows to label as text that a person can fill in."""
+    if path.suffix.lower() not in KINDS:
         raise UsageError(f"{path}: rows to label are written as {', '.join(KINDS)}: rename it")
-    partial = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if suffix in files.SEPARATORS:
-        rows.to_csv(partial, index=False, sep=files.SEPARATORS[suffix])
-    else:
-        rows.to_json(partial, orient="records", lines=True, date_format="iso", force_ascii=False)
-    partial.replace(path)
+    files.write(rows, path)

@@ -131,10 +131,7 @@ def _named(workspace: Workspace, rows: pd.DataFrame, place: Path) -> Path:
         raise UsageError(f"[data] source = {source!r} takes no further file: make it a pattern, such as 'data/*.csv'")
     digest = hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:10]
     path = place / pattern.replace("*", f"labels-{digest}", 1).replace("*", "").replace("?", "x")
-    if path.suffix == ".parquet":
-        rows.to_parquet(path, index=False)
-    else:
-        label_files.write(rows, path)
+    files.write(rows, path)
     return path
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from everloop.inference.media import unpacked
+
 __all__ = ["Shown", "data_url", "done", "page", "picture"]
 
 MOST_BUTTONS = 12
@@ -72,8 +74,7 @@ def done(title: str, labelled: int, total: int, told: str = "", wrong: str = "")
 def picture(packed: str) -> str:
     """Return the element that shows an image, a video, or a NumPy array of either, given in base64."""
     data = base64.b64decode(packed)
-    if data.startswith(_NUMPY):
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+    if (array := unpacked(data)) is not None:
         frames = array if array.ndim == 4 else array[None]
         return "".join(f'<img src="{_url("image/png", _png(frame))}">' for frame in frames)
     kind = _kind(data)
@@ -84,13 +85,11 @@ def picture(packed: str) -> str:
 def data_url(packed: str) -> str:
     """Return an image or a video, given in base64, as a URL that holds it; of an array the first frame."""
     data = base64.b64decode(packed)
-    if data.startswith(_NUMPY):
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+    if (array := unpacked(data)) is not None:
         return _url("image/png", _png(array[0] if array.ndim == 4 else array))
     return _url(_kind(data), data)
 
 
-_NUMPY = b"\x93NUMPY"
 _KINDS = (
     (b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"), (b"BM", "image/bmp"),
     (b"\x1aE\xdf\xa3", "video/webm"),
