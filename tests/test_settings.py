@@ -48,6 +48,11 @@ def test_five_values_are_a_working_project() -> None:
         ("[triggers.concept_drift]\ncooldown = '3 moons'\n", 9, "no duration"),
         ("[data.columns.photo]\nkind = 'image'\nsiez = [2, 2]\n", 10, "did you mean 'size'"),
         ("[data.columns.photo]\nkind = 'image'\nsize = [2, 5000]\n", 8, "1 to 4096 pixels a side"),
+        (
+            "runtime = 'native'\n[serving]\nnative = []\n[data.columns.photo]\nkind = 'image'\n",
+            8,
+            "no images and videos",
+        ),
         ("[data.columns.clip]\nkind = 'video'\nframes = 0\n", 8, "1 to 1000 frames"),
         ("[data.columns.cnt]\nkind = 'image'\n", 8, "the target and the time are no images"),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from everloop.inference import tensor_of
 from everloop.inference.media import media_column
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.types import Column
@@ -44,9 +45,4 @@ def pictured(rows: int = 80, seed: int = 0) -> tuple[pd.DataFrame, NDArray[np.fl
 
 def asked(graph: bytes, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
     """Return the graph's answers."""
-    dtypes: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
-    feeds = {
-        c.name: np.stack(rows[c.name].tolist()) if c.prepare else rows[c.name].to_numpy(dtypes[c.dtype]).reshape(-1, 1)
-        for c in COLUMNS
-    }
-    return OnnxRuntime(graph).predict(feeds)
+    return OnnxRuntime(graph).predict({c.name: tensor_of(c, rows[c.name]) for c in COLUMNS})

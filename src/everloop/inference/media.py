@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib import util
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from everloop.errors import BundleError, RequestError, UsageError
 from everloop.types import Column, Prepare
 
-__all__ = ["CHANNELS", "arrays_of", "check_able", "media_column", "packed", "text_of", "unpacked"]
+__all__ = ["CHANNELS", "arrays_of", "check_able", "media_column", "media_of", "packed", "text_of", "unpacked"]
 
 VERSION = 1
 Mode = Literal["L", "RGB", "RGBA"]
@@ -43,11 +43,15 @@ def media_column(name: str, kind: Literal["image", "video"], size: tuple[int, in
     return Column(name, "uint8", kind, shape, prepare=Prepare(kind, VERSION, options))
 
 
+def media_of(columns: Iterable[Column]) -> list[Column]:
+    """Return the columns of images and videos."""
+    return [column for column in columns if column.prepare is not None]
+
+
 def check_able(columns: Sequence[Column]) -> None:
     """Raise `BundleError` where this Everloop, or what is installed beside it, cannot execute a column's pre-step."""
-    for column in columns:
-        if column.prepare is None:
-            continue
+    for column in media_of(columns):
+        assert column.prepare
         name, version = column.prepare.name, column.prepare.version
         if version != VERSION:
             raise BundleError(

@@ -17,7 +17,7 @@ from everloop.inference.runtimes import Runtime
 from everloop.inference.runtimes.native import FILE as NATIVE
 from everloop.inference.runtimes.native import NativeRuntime
 from everloop.inference.runtimes.onnx import OnnxRuntime
-from everloop.inference.tensors import columns_from_lists
+from everloop.inference.tensors import DTYPES, columns_from_lists
 from everloop.statistics.levels import apply_level
 
 __all__ = ["Model"]
@@ -99,7 +99,7 @@ class Model:
 
         Raises `BundleError` for a graph that cannot.
         """
-        row = {c.name: np.full((1, *(c.shape or (1,))), _ZERO[c.dtype], _DTYPE[c.dtype]) for c in self.manifest.inputs}
+        row = {c.name: np.full((1, *(c.shape or (1,))), _ZERO[c.dtype], DTYPES[c.dtype]) for c in self.manifest.inputs}
         try:
             self.predict_scored(row)
         except RequestError as error:
@@ -112,9 +112,6 @@ class Model:
 
 
 _ZERO: dict[str, Any] = {"float64": 0.0, "int64": 0, "bool": False, "string": "", "uint8": 0}
-_DTYPE: dict[str, Any] = {
-    "float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object, "uint8": np.uint8
-}  # fmt: skip
 
 
 def _native(bundle: Bundle, allowed: Sequence[str] | None) -> NativeRuntime:

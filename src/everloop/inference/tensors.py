@@ -13,9 +13,12 @@ from everloop.errors import RequestError, close_match
 from everloop.inference.media import arrays_of
 from everloop.types import Column
 
-__all__ = ["ColumnReader", "columns_from_lists", "unknown_categories"]
+__all__ = ["ColumnReader", "columns_from_lists", "tensor_of", "unknown_categories"]
 
 Array = NDArray[Any]
+DTYPES: dict[str, Any] = {
+    "float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object, "uint8": np.uint8
+}  # fmt: skip
 _FLOAT_ONLY = frozenset((float,))
 
 
@@ -48,6 +51,14 @@ class ColumnReader:
         if not _FLOAT_ONLY.issuperset(map(type, flat)) or len(set(map(len, lists))) != 1:
             return None
         return dict(zip(self._names, np.array(flat, dtype=np.float64).reshape(len(lists), -1, 1), strict=True))
+
+
+def tensor_of(column: Column, values: Any) -> Array:
+    """Return what the graph takes of values that are right: shape (rows, 1), or (rows, *shape) of images and videos."""
+    if column.prepare is not None:
+        return arrays_of(column, values)
+    array = np.asarray(values, dtype=DTYPES[column.dtype])
+    return array.reshape(-1, 1) if not column.shape else array
 
 
 def columns_from_lists(columns: Sequence[Column], values: Mapping[str, list[Any]]) -> dict[str, Array]:

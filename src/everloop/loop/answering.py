@@ -10,20 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from everloop.data import Schema
-from everloop.inference import Model, arrays_of, judged_rows
+from everloop.inference import Model, judged_rows, tensor_of
 
 __all__ = ["answers_of", "remembered", "table_of_inputs"]
 
 
 def answers_of(model: Model, rows: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
     """Return a served model's answers to table rows: values, or probabilities of shape (rows, classes)."""
-    dtypes: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
-    found = model.predict(
-        {
-            c.name: arrays_of(c, rows[c.name]) if c.prepare else rows[c.name].to_numpy(dtype=dtypes[c.dtype])
-            for c in schema.inputs
-        }
-    )
+    found = model.predict({c.name: tensor_of(c, rows[c.name]) for c in schema.inputs})
     name = "prediction" if schema.task == "regression" else "probability"
     answers: NDArray[np.float64] = found[name].astype(np.float64)
     return answers

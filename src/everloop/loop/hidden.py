@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.inference import Model
+from everloop.inference import Model, media_of, tensor_of
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.training.hidden import HIDDEN, with_hidden
 from everloop.types import Column
@@ -17,7 +17,6 @@ __all__ = ["HiddenLayer"]
 
 Floats = NDArray[np.float64]
 PART = 200
-_TYPES: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "uint8": np.uint8}
 
 
 class HiddenLayer:
@@ -30,7 +29,7 @@ class HiddenLayer:
     def of(cls, model: Model) -> HiddenLayer | None:
         """Return the hidden layer of a model, where it is worth the work: beside images and videos."""
         columns = model.manifest.inputs
-        if model.native or not any(c.prepare for c in columns):
+        if model.native or not media_of(columns):
             return None
         graph = with_hidden(model.bundle.read("model.onnx"))
         return None if graph is None else cls(OnnxRuntime(graph), columns)
@@ -46,7 +45,4 @@ class HiddenLayer:
 
 
 def _feed(column: Column, values: Any) -> NDArray[Any]:
-    if column.dtype == "string":
-        return np.array(["" if value is None else value for value in values], dtype=object)[:, None]
-    array = np.asarray(values, dtype=_TYPES[column.dtype])
-    return array if column.shape else array[:, None]
+    return tensor_of(column, ["" if v is None else v for v in values] if column.dtype == "string" else values)

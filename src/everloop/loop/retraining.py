@@ -19,9 +19,8 @@ from everloop.data import Schema, by_row, event_times, infer, process, timed
 from everloop.data.media import beside, columns_of, with_files
 from everloop.data.schema import ORDER
 from everloop.data.sources import files, journal
-from everloop.errors import UsageError
 from everloop.evaluation import Answered, GateEvidence, build_gate, losses, own_check, own_checks, score
-from everloop.inference import Model, arrays_of
+from everloop.inference import Model, arrays_of, media_of
 from everloop.journal import Position
 from everloop.loop.answering import answers_of, remembered
 from everloop.loop.inspecting import Inspection, answered, filed, inspection
@@ -233,8 +232,6 @@ def train(rows: pd.DataFrame, schema: Schema, choice: Window, ask: Ask) -> dict[
     problem, times = problem_of(schema, ask, project_folder()), event_times(rows, schema.time)
     trained = fit_recipe(problem, rows, times, choice.recipe, float(times[-1]))
     spread = float(rows[schema.target.name].std()) if schema.task == "regression" else 1.0
-    if ask.runtime == "native" and any(c.prepare is not None for c in schema.inputs):
-        raise UsageError("[training] runtime = 'native' takes no images and videos: set runtime = 'onnx'")
     if ask.runtime == "native":
         files = native.save(trained, schema.inputs, ask.native or [])
         served = native.load(files, ask.native or []).answers(rows)
@@ -264,8 +261,8 @@ def guard(
         return make_guards(rows, schema.inputs, schema.task, b"", Policies(policies.schema, "off", "off"))
     problem, times, place = problem_of(schema, ask, project_folder()), event_times(rows, schema.time), answers["place"]
     earlier = None
-    media = any(c.prepare is not None for c in schema.inputs)  # no number of theirs is rounded
-    if policies.adversarial != "off" and place[0] and not media and differentiable(_plain(problem)):
+    plain = not media_of(schema.inputs)  # no number of images and videos is rounded
+    if policies.adversarial != "off" and place[0] and plain and differentiable(_plain(problem)):
         trained = fit_recipe(problem, rows, times, choice.recipe, float(times[place[0] - 1]))
         earlier = Earlier(_graph(trained, schema), tuple(place.tolist()))
     return make_guards(rows, schema.inputs, schema.task, model[GRAPH], policies, earlier, ask.seed)
@@ -314,7 +311,7 @@ def assemble(
 ) -> dict[str, bytes]:
     """Return the files of a bundle; who holds the key signs them."""
     place, answered = answers["place"], answers["answers"]
-    if any(c.prepare is not None for c in schema.inputs):  # arrays of pixels are large: some rows stand for all
+    if media_of(schema.inputs):  # arrays of pixels are large: some rows stand for all
         some = np.linspace(0, len(place) - 1, min(len(place), MEDIA_ROWS)).astype(int)
         place, answered = place[some], answered[some]
     reference = _reference(decoded(rows.iloc[place], schema.inputs), schema, answered)
@@ -366,9 +363,7 @@ def bundle_of(done: Outcome, schema: Schema, folder: Path, key: SigningKey, **or
 
 def problem_of(schema: Schema, ask: Ask, folder: Path) -> Problem:
     """Return what all fits of one training share; the project's code lies in `folder`."""
-    task = schema.task
-
-    media = any(c.prepare is not None for c in schema.inputs)
+    task, media = schema.task, bool(media_of(schema.inputs))
 
     def plain() -> Any:
         built = build(ask.model, folder, ask.parameters, ask.seed, graph=ask.runtime == "onnx" and not media)

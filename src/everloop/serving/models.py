@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from everloop.bundles import Manifest, trusted
 from everloop.errors import BundleError, RequestError
-from everloop.inference import ColumnReader, Model, unknown_categories
+from everloop.inference import ColumnReader, Model, media_of, unknown_categories
 from everloop.serving.batching import ALONE, Batcher, Batching
 from everloop.serving.limits import too_late
 from everloop.serving.protocol import DATATYPES, OutputTensor, RequestedOutput, Tensor
@@ -61,7 +61,7 @@ class LoadedModel:
         self._batcher = Batcher(model.predict_scored, batching) if batching.rows > 1 and not model.native else None
         self._reader, self._columns = TensorReader(model.manifest.inputs), ColumnReader(model.manifest.inputs)
         self._datatypes = {c.name: DATATYPES[c.dtype] for c in model.manifest.outputs}
-        self._media = any(c.prepare is not None for c in model.manifest.inputs)
+        self._media = bool(media_of(model.manifest.inputs))
         self._categorical = any(c.categories is not None for c in model.manifest.inputs)
 
     @property

@@ -174,6 +174,9 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
 
 
 def _check_rules(settings: Settings, text: str, path: str) -> None:
+    if settings.data.columns and settings.training.runtime == "native":
+        told = "[training.runtime] 'native' takes no images and videos, which [data.columns] declares: write 'onnx'"
+        raise SettingsError(told, path, line_of(text, ["training", "runtime"]))
     for name, media in settings.data.columns.items():
         keys = ["data", "columns", name]
         if not all(1 <= side <= 4096 for side in media.size) or not 1 <= media.frames <= 1000:

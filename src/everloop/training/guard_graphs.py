@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from everloop.inference.guards import score_of
+from everloop.inference.media import media_of
 from everloop.types import Column, Task
 
-__all__ = ["Distance", "distance_graph", "fuse", "media_of", "numbers_of", "pooled", "squeeze_graph", "words_of"]
+__all__ = ["Distance", "distance_graph", "fuse", "numbers_of", "pooled", "squeeze_graph", "words_of"]
 
 OPSETS = {"": 19, "ai.onnx.ml": 3}
 GRID = 4
@@ -54,11 +55,6 @@ def numbers_of(inputs: Sequence[Column]) -> list[Column]:
 def words_of(inputs: Sequence[Column]) -> list[Column]:
     """Return the columns of text."""
     return [c for c in inputs if not c.shape and c.dtype == "string"]
-
-
-def media_of(inputs: Sequence[Column]) -> list[Column]:
-    """Return the columns of images and videos."""
-    return [c for c in inputs if c.prepare is not None]
 
 
 def pooled(arrays: NDArray[Any]) -> Floats:

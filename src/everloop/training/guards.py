@@ -21,13 +21,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from everloop.inference.guards import FILE, GUARDED, Described, GraphGuard, SchemaGuard, file_of
-from everloop.inference.media import arrays_of
+from everloop.inference.media import arrays_of, media_of
 from everloop.inference.runtimes.onnx import OnnxRuntime
+from everloop.inference.tensors import tensor_of
 from everloop.training.guard_graphs import (
     Distance,
     distance_graph,
     fuse,
-    media_of,
     numbers_of,
     pooled,
     squeeze_graph,
@@ -39,7 +39,6 @@ __all__ = ["Earlier", "Policies", "conformal_threshold", "differentiable", "fit_
 
 RATE, CHUNKS, FEWEST = 0.01, 8, 50
 PROTOTYPES, MOST_ROWS, LEVELS = 128, 20_000, 32
-_DTYPES: dict[str, Any] = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}
 Floats = NDArray[np.float64]
 
 
@@ -166,7 +165,7 @@ def _squeezed_scores(rows: pd.DataFrame, inputs: Sequence[Column], task: Task, e
         return np.empty(0)
     newest, before = rows.iloc[place], rows.iloc[: place[0]]
     graph = squeeze_graph(earlier.graph, inputs, _ranges(before, inputs), task, LEVELS)
-    feeds = {c.name: newest[c.name].to_numpy(dtype=_DTYPES[c.dtype])[:, None] for c in inputs}
+    feeds = {c.name: tensor_of(c, newest[c.name]) for c in inputs}
     answer = OnnxRuntime(earlier.graph).predict(feeds)["prediction" if task == "regression" else "probability"]
     return _scores(graph, newest, inputs, answer.astype(np.float64))
 

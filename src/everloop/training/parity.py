@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from everloop.errors import ParityError
-from everloop.inference.media import arrays_of
+from everloop.inference import media_of, tensor_of
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.types import Column, Task
 
@@ -30,9 +29,9 @@ def check_parity(
     deviation), a classification row when a probability is off by more than 1e-3. At most 0.1 % may.
     """
     runtime, name = OnnxRuntime(graph), "prediction" if task == "regression" else "probability"
-    size = PART if any(c.prepare is not None for c in inputs) else max(1, len(rows))
+    size = PART if media_of(inputs) else max(1, len(rows))
     parts = [rows.iloc[start : start + size] for start in range(0, len(rows), size)]
-    found = [runtime.predict({c.name: _tensor(part[c.name], c) for c in inputs})[name] for part in parts]
+    found = [runtime.predict({c.name: tensor_of(c, part[c.name]) for c in inputs})[name] for part in parts]
     served = np.concatenate(found).astype(np.float64)
     return check_answers(served.reshape(answers.shape), answers, task, spread, "the ONNX graph")
 
@@ -53,11 +52,3 @@ def check_answers(
             "try the model without the step that was added last"
         )
     return figures
-
-
-def _tensor(values: Any, column: Column) -> NDArray[Any]:
-    if column.prepare is not None:
-        return arrays_of(column, values)
-    dtype: Any = {"float64": np.float64, "int64": np.int64, "bool": np.bool_, "string": object}[column.dtype]
-    array: NDArray[Any] = np.asarray(values, dtype=dtype).reshape(-1, 1)
-    return array
