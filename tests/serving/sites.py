@@ -20,6 +20,7 @@ from everloop.bundles import Manifest, SigningKey
 from everloop.journal import Reader, TickWriter, Writer
 from everloop.serving.clock import Clock, event_clock
 from everloop.serving.explain import Explainer
+from everloop.serving.features import OnlineFeatures
 from everloop.serving.limits import Limits
 from everloop.serving.metrics import Metrics
 from everloop.serving.models import ModelLoader
@@ -189,13 +190,18 @@ def _model(nodes: list[Any], inputs: list[Any], outputs: list[Any]) -> bytes:
 
 @contextlib.asynccontextmanager
 async def open_plane(
-    site: Site, clock: Clock = event_clock, metrics: Metrics | None = None, limits: Limits | None = None
+    site: Site,
+    clock: Clock = event_clock,
+    metrics: Metrics | None = None,
+    limits: Limits | None = None,
+    features: OnlineFeatures | None = None,
 ) -> AsyncIterator[Plane]:
     writer = Writer(site.journal)
     journal = TickWriter(writer)
     explainer = Explainer(site.keys, site.journal, 30.0)
     try:
-        yield Plane(ModelLoader(site.folder, site.keys), journal, clock, metrics or Metrics(), limits, explainer)
+        loader = ModelLoader(site.folder, site.keys)
+        yield Plane(loader, journal, clock, metrics or Metrics(), limits, explainer, features)
     finally:
         await explainer.close()
         await journal.close()

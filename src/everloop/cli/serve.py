@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from everloop.serving.features import Lookup
+    from everloop.settings import Features
 
 __all__ = ["serve"]
 
@@ -44,9 +48,25 @@ def serve(
             workers=serving.workers,
             threads=serving.threads,
             native=serving.native,
+            features=_lookup(serving.features),
             max_requests=serving.max_requests,
             timeout=seconds(serving.timeout),
             batching=Batching(serving.batch_rows, seconds(serving.batch_wait)),
             token=read_token(token_file) if token_file else None,
         )
     )
+
+
+def _lookup(told: Features | None) -> Lookup | None:
+    import os
+
+    from everloop.errors import UsageError
+    from everloop.serving.features import Lookup
+    from everloop.settings import seconds
+
+    if told is None:
+        return None
+    token = os.environ.get(told.token) if told.token else None
+    if told.token and not token:
+        raise UsageError(f"[serving.features] token: the environment has no variable {told.token}")
+    return Lookup(told.url, told.features, told.keys, seconds(told.timeout), token)

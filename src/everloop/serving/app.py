@@ -21,6 +21,7 @@ from everloop.logs import configure_logs
 from everloop.serving.batching import Batching
 from everloop.serving.clock import ClockName, event_clock, wall_clock
 from everloop.serving.explain import Explainer
+from everloop.serving.features import Lookup, OnlineFeatures
 from everloop.serving.http import HttpApp
 from everloop.serving.limits import Limits
 from everloop.serving.metrics import Metrics
@@ -88,7 +89,10 @@ def build(options: ServeOptions, writer: Writer, worker: int = 0, counts: Path |
     loader = ModelLoader(options.root, options.keys, options.threads, options.batching, options.native)
     limits = Limits(options.max_requests, options.timeout)
     explainer = Explainer(options.keys, options.journal, options.timeout, options.native)
-    plane = Plane(loader, journal, _CLOCKS[options.clock], metrics, limits, explainer)
+    features = None
+    if options.features:
+        features = OnlineFeatures(options.features, metrics.lookups.observe, metrics.lookup_errors.inc)
+    plane = Plane(loader, journal, _CLOCKS[options.clock], metrics, limits, explainer, features)
     watch = PlanWatch(plane, PlanFile(options.plan), metrics)
     repository = Repository(plane, watch)
 
@@ -114,6 +118,8 @@ def build(options: ServeOptions, writer: Writer, worker: int = 0, counts: Path |
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+            if features:
+                features.close()
             await explainer.close()
             await journal.close()
 
@@ -172,7 +178,14 @@ def _options(arguments: Sequence[str] | None) -> ServeOptions:
     parser.add_argument(
         "--native", nargs="*", metavar="TYPE", help="serve native models too, of these types (default: none)"
     )
+    parser.add_argument("--feature-store", metavar="URL", help="Feast's feature server, asked for what requests lack")
+    parser.add_argument("--features", nargs="+", default=(), metavar="VIEW:FEATURE", help="what it is asked for")
+    parser.add_argument("--feature-keys", nargs="+", default=(), metavar="TENSOR", help="by what it is asked")
+    parser.add_argument("--feature-timeout", type=float, default=0.25, help="seconds at most (default: %(default)s)")
     given = vars(parser.parse_args(arguments))
+    url, names, keys = given.pop("feature_store"), tuple(given.pop("features")), tuple(given.pop("feature_keys"))
+    store = Lookup(url or "", names, keys, given.pop("feature_timeout"))
+    given["features"] = store if url or names or keys else None
     given["native"] = tuple(given["native"]) if given["native"] is not None else None
     file = given.pop("token_file")
     given["batching"] = Batching(given.pop("batch_rows"), given.pop("batch_wait"))

@@ -90,6 +90,15 @@ class Metrics:
         )
         self._errors = Counter("everloop_errors", "Requests refused or failed.", ("status",), registry=registry)
         self.feedback = Counter("everloop_feedback", "Labels taken and journalled.", registry=registry)
+        self.lookups = Histogram(
+            "everloop_feature_lookup_seconds",
+            "Seconds that an online feature store took to answer.",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.lookup_errors = Counter(
+            "everloop_feature_lookup_errors", "Lookups that an online feature store did not answer.", registry=registry
+        )
         self.plan_generation = Gauge(
             "everloop_plan_generation",
             "Generation of the plan that answers.",

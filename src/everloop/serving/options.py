@@ -13,6 +13,7 @@ import msgspec
 from everloop.errors import UsageError
 from everloop.serving.batching import ALONE, Batching
 from everloop.serving.clock import ClockName
+from everloop.serving.features import Lookup
 
 __all__ = ["JournalMode", "ServeOptions", "check_options", "is_loopback"]
 
@@ -43,6 +44,8 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     native: tuple[str, ...] | None = None
     """Types that models that are no graphs may hold; None refuses such models."""
+    features: Lookup | None = None
+    """What is looked up in an online store; without it requests bring all columns."""
 
 
 def check_options(options: ServeOptions) -> None:
@@ -62,6 +65,10 @@ def check_options(options: ServeOptions) -> None:
         raise UsageError("gRPC needs a library that is not installed: pip install 'everloop[grpc]'")
     if options.batching.rows < 1 or not 0 <= options.batching.seconds < options.timeout:
         raise UsageError("a batch holds one row at least, and waits less than the timeout of a request")
+    if (lookup := options.features) and not (
+        lookup.url.startswith(("http://", "https://")) and lookup.features and lookup.keys and lookup.seconds > 0
+    ):
+        raise UsageError("an online feature store needs its URL, the features that are looked up and the keys for that")
     if min(options.max_body, options.threads, options.max_requests, options.workers) < 1 or not options.timeout > 0:
         raise UsageError(
             "the limits of bodies, threads, requests and workers must be at least 1, that of time more than 0"

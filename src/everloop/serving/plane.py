@@ -19,6 +19,7 @@ from everloop.inference.guards import RefusedError
 from everloop.serving.clock import Clock
 from everloop.serving.explain import Explainer
 from everloop.serving.explainer import Order
+from everloop.serving.features import OnlineFeatures
 from everloop.serving.limits import Limits, too_late
 from everloop.serving.metrics import Metrics, VersionMetrics
 from everloop.serving.models import Answer, Level, LoadedModel, ModelLoader
@@ -29,6 +30,7 @@ from everloop.serving.protocol import (
     InferRequest,
     InferResponse,
     ModelMetadata,
+    Tensor,
     tensor_metadata,
 )
 from everloop.serving.router import Route, Router
@@ -81,12 +83,13 @@ class Plane:
         metrics: Metrics,
         limits: Limits | None = None,
         explainer: Explainer | None = None,
+        features: OnlineFeatures | None = None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._loader, self._journal, self._clock, self._metrics = loader, journal, clock, metrics
         self._timer = timer
         self._serving: _Serving | None = None
-        self._explainer = explainer
+        self._explainer, self._features = explainer, features
         self._limits, self._under_way = limits or Limits(), 0
         self.unloaded = False
         """No request is answered while this is set."""
@@ -109,8 +112,9 @@ class Plane:
             model = serving.models[route.version]
             model.check_outputs(request.outputs)
             counters = serving.metrics[route.version]
+            tensors = await self._complete(request.inputs, model)
             try:
-                answer = await model.answer(request.inputs, seconds, serving.levels[route.version])
+                answer = await model.answer(tensors, seconds, serving.levels[route.version])
                 latency = self._timer() - started
                 if latency > seconds:
                     raise too_late(seconds)
@@ -158,7 +162,8 @@ class Plane:
             order.prediction = request.prediction_id.lower()
         else:
             order.version = version or serving.plan.champion.version
-            order.inputs = serving.models[order.version].read(request.inputs)
+            loaded = serving.models[order.version]
+            order.inputs = loaded.read(await self._complete(request.inputs, loaded))
             if len(next(iter(order.inputs.values()))) > MOST_EXPLAINED:
                 raise RequestError(f"at most {MOST_EXPLAINED} rows are explained at a time")
         found, stored = await self._explainer.explain(order)
@@ -234,6 +239,10 @@ class Plane:
         key = serving.sticky.of(request.inputs, context.header)
         route = serving.router.route(key, id, moment)
         return route._replace(key=digest_of(serving.plan.model, key)) if key and route.why == "key" else route
+
+    async def _complete(self, tensors: Sequence[Tensor], model: LoadedModel) -> Sequence[Tensor]:
+        """Look up what a request leaves out, before a version answers: it is no failure of its own if that fails."""
+        return tensors if self._features is None else await self._features.complete(tensors, model.manifest.inputs)
 
     async def _failed(
         self, serving: _Serving, route: Route, id: str, moment: float, error: Exception, latency: float

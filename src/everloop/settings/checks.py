@@ -7,7 +7,7 @@ import re
 from itertools import pairwise
 
 from everloop.errors import SettingsError
-from everloop.settings.sections import Elastic, Settings
+from everloop.settings.sections import Elastic, Features, Settings
 from everloop.settings.sources import faults_of
 from everloop.settings.triggers import DataDrift, NewLabels, Schedule, Triggers
 from everloop.settings.units import seconds, size
@@ -34,6 +34,7 @@ def _check_durations(settings: Settings, text: str, path: str) -> None:
         (["monitoring", "stale"], settings.monitoring.stale),
         (["training", "horizon"], settings.training.horizon),
         (["serving", "timeout"], settings.serving.timeout),
+        *((["serving", "features", "timeout"], f.timeout) for f in (settings.serving.features,) if f),
         (["storage", "seal"], settings.storage.seal),
     ]
     durations = [
@@ -150,6 +151,8 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
         message = f"[tracking.mlflow] {mlflow!r}: write 'local', the URL of a tracking server, or false"
         raise SettingsError(message, path, line_of(text, ["tracking", "mlflow"]))
     _check_elastic(settings.elastic, text, path)
+    if settings.serving.features:
+        _check_features(settings.serving.features, text, path)
     if window not in ("auto", "all") and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?\s*[smhdw]", window):
         message = f"[training.window] {window!r}: write 'auto', 'all', a number of rows or a duration such as '90d'"
         raise SettingsError(message, path, line_of(text, ["training", "window"]))
@@ -236,6 +239,20 @@ def _check_elastic(elastic: Elastic, text: str, path: str) -> None:
         if not re.fullmatch(form, value := getattr(elastic, key)):
             shown = "the value" if key == "api_key" else repr(value)
             raise SettingsError(f"[elastic.{key}] {shown}: {told}", path, line_of(text, ["elastic", key]))
+
+
+def _check_features(features: Features, text: str, path: str) -> None:
+    wrong = ""
+    if not re.fullmatch(r"https?://[^/?#@]+[^?#]*", features.url):
+        wrong = "url: write that of Feast's feature server, such as 'http://127.0.0.1:6566'"
+    elif not features.keys or not features.features:
+        wrong = "needs features, which are looked up, and keys, by which they are"
+    elif not all(re.fullmatch(r"[^:]+:[^:]+", name) for name in features.features):
+        wrong = "features: write each as 'view:feature'"
+    elif not re.fullmatch(r"([A-Za-z_]\w*)?", features.token):
+        wrong = "token: write the name of an environment variable, never the token"
+    if wrong:
+        raise SettingsError(f"[serving.features] {wrong}", path, line_of(text, ["serving", "features"]))
 
 
 def line_of(text: str, keys: list[str]) -> int | None:

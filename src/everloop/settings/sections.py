@@ -136,6 +136,20 @@ class Guards(Section, frozen=True, kw_only=True):
     """For linear models and networks of scikit-learn."""
 
 
+class Features(Section, frozen=True, kw_only=True):
+    """`[serving.features]`: columns that are looked up in an online store where a request leaves them out."""
+
+    url: str
+    """Of Feast's feature server."""
+    features: tuple[str, ...]
+    """`view:feature`; the column is called after the feature."""
+    keys: tuple[str, ...]
+    """Tensors of a request that tell whose features are meant: Feast's join keys."""
+    timeout: str = "250ms"
+    token: str = ""
+    """The environment variable that holds the store's token, where it needs one."""
+
+
 class Serving(Section, frozen=True, kw_only=True):
     """`[serving]`: where the server listens and how it keeps its journal."""
 
@@ -159,6 +173,8 @@ class Serving(Section, frozen=True, kw_only=True):
     """How long a request waits at most for others to share its batch."""
     native: tuple[str, ...] | None = None
     """Types that models that are no graphs may hold; without it such models are refused."""
+    features: Features | None = None
+    """What requests may leave out, since an online store knows it."""
 
 
 class Tracking(Section, frozen=True, kw_only=True):
