@@ -88,8 +88,7 @@ def test_whole_numbers_stay_whole_gaps_gaps_and_texts_as_they_are() -> None:
         asked.append(inputs)
         return two(inputs["count"] >= 8)
 
-    kinds = {"count": "float64", "gap": "float64", "word": "string", "same": "float64"}
-    columns = tuple(Column(name, kind) for name, kind in kinds.items())
+    columns = (*(Column(name, "float64") for name in ("count", "gap", "same")), Column("word", "string", "text"))
     found = attacked(rows_of(inputs, predict, columns), predict)
     unit = movable(columns, inputs).unit[0]
     steps = np.where(inputs["count"] >= 8, inputs["count"] - 7, 8 - inputs["count"])

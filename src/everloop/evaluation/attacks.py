@@ -21,6 +21,7 @@ from everloop.evaluation.explanations import Predict
 from everloop.evaluation.intervals import Figure, figure, figures
 from everloop.evaluation.movable import Movable, movable
 from everloop.evaluation.robustness import ROWS as POOL
+from everloop.evaluation.robustness import spread_out
 
 __all__ = ["ATTACKED", "QUERIES", "WITHIN", "Attacked", "MovedColumn", "attacked"]
 
@@ -68,14 +69,14 @@ def attacked(rows: Answered, predict: Predict, progress: Progress = lambda _done
     without the toolbox, or where nothing can be moved.
     """
     hop = _toolbox()
-    pool = rows.take(_spread(len(rows), POOL))
+    pool = rows.take(spread_out(len(rows), POOL))
     moves = movable(pool.columns, pool.inputs)
     answers = predict(pool.inputs)
     usual = float(np.sqrt(rows.losses.mean())) if rows.task == "regression" else 0.0
     right = np.arange(len(pool)) if rows.task == "regression" else np.flatnonzero(answers.argmax(1) == pool.truth)
     if not len(right):
         raise UsageError("no row is answered right: there is no label that an attack could flip")
-    place = right[_spread(len(right), ATTACKED)]
+    place = right[spread_out(len(right), ATTACKED)]
     squares, asked = np.full((len(place), len(moves.names)), np.inf), 0
     for number, one in enumerate(place.tolist()):
         target = _Target(pool, one, moves, predict, _flips(rows.task, answers[one : one + 1], usual))
@@ -212,11 +213,6 @@ def _told(flips: str, squares: Floats, asked: int, names: list[str], blocks: NDA
         distances=np.sort(distances[flipped]).tolist(),
         columns=sorted((MovedColumn(n, one) for n, one in drawn.items()), key=lambda one: -one.share.value),
     )
-
-
-def _spread(count: int, most: int) -> NDArray[np.int64]:
-    """Return places of at most so many rows, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
 @contextmanager

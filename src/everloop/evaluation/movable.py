@@ -12,7 +12,7 @@ from everloop.errors import UsageError
 from everloop.evaluation.robustness import spread_of
 from everloop.types import Column
 
-__all__ = ["Movable", "movable"]
+__all__ = ["Movable", "movable", "unit_of"]
 
 Floats = NDArray[np.float64]
 Inputs = Mapping[str, NDArray[Any]]
@@ -64,7 +64,7 @@ def movable(columns: Sequence[Column], inputs: Inputs) -> Movable:
             or not np.isfinite(numbers := values.astype(np.float64).reshape(len(values), -1)).any()
         ):
             continue
-        unit = float(np.sqrt(numbers.var(0).sum())) if column.shape else _unit(numbers[np.isfinite(numbers)])
+        unit = float(np.sqrt(numbers.var(0).sum())) if column.shape else unit_of(numbers[:, 0])
         if unit > 0:
             names.append(column.name)
             members.append(slice(start, end))
@@ -74,9 +74,11 @@ def movable(columns: Sequence[Column], inputs: Inputs) -> Movable:
     return Movable(names, members, *(np.concatenate([part[n] for part in parts]) for n in range(4)))
 
 
-def _unit(there: Floats) -> float:
-    """Return a number's spread; its standard deviation where it is nearly always the same, as it can be moved too."""
-    return spread_of(there) or float(there.std())
+def unit_of(values: NDArray[Any]) -> float:
+    """Return a number's spread; of one that is nearly always the same, which may move too, its standard deviation."""
+    numbers = values.astype(np.float64)
+    there = numbers[np.isfinite(numbers)]
+    return (spread_of(there) or float(there.std())) if len(there) else 0.0
 
 
 def _ends(numbers: Floats, unit: float, image: bool) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
