@@ -27,7 +27,7 @@ Inputs = dict[str, NDArray[Any]]
 Wanted = Callable[[Floats], Bools]
 """Tells which answers are wanted ones."""
 NEAR, STARTS, VALUES, WAYS = 1000, 40, 32, 3
-"""Near rows that are looked at, those that a search starts at, values of a number that are tried, ways that are told."""
+"""Near rows looked at, those that a search starts at, values of a number that are tried, and ways that are told."""
 
 
 class Change(msgspec.Struct, frozen=True):
