@@ -1,8 +1,8 @@
 """What the evaluation report of a template's model costs: `python bench/evaluation.py HOUR.CSV [--rounds N]`.
 
-A project is made of the template (`--template`, else bike-sharing) and trained once; then `everloop evaluate --out`, with
-`--attacks` where that is asked for, runs as a person runs it, each time in a process of its own: seconds, seconds of
-CPU, and its largest memory.
+A project is made of the template (`--template`, bike-sharing by default) and trained once; then `everloop evaluate
+--out`, with `--attacks` where that is asked for, runs as a person runs it, each time in a process of its own: seconds,
+seconds of CPU, and its largest memory.
 """
 
 from __future__ import annotations

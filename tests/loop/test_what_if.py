@@ -10,12 +10,14 @@ import pytest
 from tests.loop.test_asking import NOW, Loop
 from tests.loop.test_evaluating import Outside, cheap_project
 
+from everloop.cli.counterfactual import counterfactual
+from everloop.cli.evaluate import evaluate
 from everloop.errors import NotFoundError, UsageError
 from everloop.inference import columns_from_lists
 from everloop.journal import Writer
 from everloop.loop.evaluating import Evaluated, answered_of, evaluate_version, version_of
 from everloop.loop.evaluation_page import otherwise_told, page, ways_of
-from everloop.loop.what_if import ask_otherwise, with_attacks, with_counterfactuals
+from everloop.loop.what_if import AskedOtherwise, ask_otherwise, with_attacks, with_counterfactuals
 from everloop.loop.workspace import Workspace, opened
 from everloop.types import Prediction, new_id
 
@@ -76,7 +78,8 @@ def test_a_prediction_is_asked_as_it_was_answered(workspace: Workspace) -> None:
     level = (1.0, 1e-6)
     levelled = journalled(workspace, msgspec.structs.replace(plain, level=level))
     corrected = ask_otherwise(workspace, levelled).otherwise.answer
-    assert (corrected.value, corrected.probability) == ("no", pytest.approx(1.0, abs=1e-3))
+    assert corrected.value == "no"
+    assert corrected.probability == pytest.approx(1.0, abs=1e-3)
     assert ask_otherwise(workspace, levelled, version="v1").otherwise.answer == first.answer, "that version, as it is"
 
 
@@ -108,6 +111,19 @@ def test_the_worst_rows_of_an_evaluation_are_asked_for_the_right_answer(workspac
     assert "What would have had to be different" in told
     assert found[0].row in told
     assert "Attacks" not in told, "only what was asked for"
+
+
+def test_the_commands_print_what_was_found(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    counterfactual("5", project=workspace.folder)
+    told = capsys.readouterr().out
+    assert told.startswith("toy v1, row 5: the answer is ")
+    assert "would be" in told
+    assert told.endswith("kept as they are: hour\n")
+    counterfactual("5", project=workspace.folder, may_change=["hour"], json=True)
+    found = msgspec.json.decode(capsys.readouterr().out, type=AskedOtherwise)
+    assert found == ask_otherwise(workspace, "5", free=["hour"])
+    evaluate(project=workspace.folder, counterfactuals=True)
+    assert ": the answer is " in capsys.readouterr().out
 
 
 @pytest.mark.slow
