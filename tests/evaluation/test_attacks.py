@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -150,6 +151,12 @@ def test_the_generator_that_all_share_is_left_as_it_was() -> None:
     assert found.rows == 3 < ATTACKED
     assert np.random.random() == expected
     assert attacked(rows_of(numbers(3), line, NUMBERS), line) == found, "the same rows, the same figures"
+
+
+def test_the_toolbox_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "art.attacks.evasion", None)
+    with pytest.raises(UsageError, match=r"Adversarial Robustness Toolbox: pip install 'everloop\[adversarial\]'"):
+        attacked(rows_of(numbers(3), line, NUMBERS), line)
 
 
 def test_rows_that_cannot_be_attacked_are_refused() -> None:
