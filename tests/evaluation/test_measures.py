@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.evaluation.rows import classes, values
+from tests.evaluation.test_explanations import linear, rows_of
 
 from everloop.checks import Verdict
 from everloop.errors import SettingsError, UsageError
@@ -111,3 +112,18 @@ def test_every_measure_tells_something_of_one_of_the_tasks() -> None:
     for name in MEASURES:
         told = [judge({name: {"min": 0.0}}, rows).evidence["value"] for rows in (numbers, labels)]
         assert any(value is not None for value in told), name
+
+
+def test_what_only_the_model_tells_is_bounded_where_it_can_be_asked() -> None:
+    rows = rows_of()
+    evidence = GateEvidence(score(rows.task, rows.truth, rows.answers), rows=rows, predict=linear)
+    noise = build_gate({"robustness": {"max": 0.5, "sure": True}})(evidence)
+    assert noise.failed
+    assert noise.evidence["where"] == "noise in all numbers"
+    assert noise.evidence["value"] == pytest.approx(1.04, rel=0.2), "a tenth of 10 and of 3, over errors of 1"
+    assert build_gate({"robustness": {"max": 2.0, "sure": True}})(evidence).passed
+    share = build_gate({"largest_share": {"max": 0.5}})(evidence)
+    assert (share.failed, share.evidence["where"]) == (True, "a")
+    assert build_gate({"largest_share": {"max": 0.9}})(evidence).passed
+    unasked = GateEvidence(evidence.metrics, rows=rows)
+    assert build_gate({"robustness": {"max": 9}})(unasked).outcome == "inconclusive"

@@ -93,7 +93,10 @@ def test_gates_bound_what_an_evaluation_finds_and_ask_the_projects_own_code(tmp_
     folder = cheap_project(tmp_path / "project")
     (folder / "own_gates.py").write_text(OWN)
     with (folder / "everloop.toml").open("a") as file:
-        file.write('\n[gates]\nworst_slice = { max = 100 }\nr2 = { min = -9, sure = true }\nown = ["own_gates:late"]\n')
+        file.write(
+            "\n[gates]\nworst_slice = { max = 100 }\nr2 = { min = -9, sure = true }\n"
+            'robustness = { max = 9 }\nlargest_share = { max = 0.01 }\nown = ["own_gates:late"]\n'
+        )
     with opened(folder) as workspace:
         loop = Loop(workspace)
         loop.controller.step(NOW)
@@ -101,6 +104,12 @@ def test_gates_bound_what_an_evaluation_finds_and_ask_the_projects_own_code(tmp_
         (version,) = loop.rows(store.model_version)
         parts = msgspec.convert(version["verdict"], Verdict).leaves
         told = {one.check: one.outcome for one in parts}
-        assert told == {"worst_slice": "pass", "r2": "pass", "late": "fail"}
+        assert told == {
+            "worst_slice": "pass",
+            "r2": "pass",
+            "robustness": "pass",
+            "largest_share": "fail",
+            "late": "fail",
+        }
         assert version["stage"] == "rejected"
         assert "| late | fail | largest loss of the newest rows" in render_report(workspace, "v1")

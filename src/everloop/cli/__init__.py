@@ -14,6 +14,7 @@ from everloop.cli import (
     card,
     ci,
     controller,
+    counterfactual,
     data,
     demo,
     deploy,
@@ -78,7 +79,7 @@ VERBS = (
     run.run, tune.tune, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
     events.events,
-    monitor.monitor, drift.drift, evaluate.evaluate, card.card,
+    monitor.monitor, drift.drift, evaluate.evaluate, counterfactual.counterfactual, card.card,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

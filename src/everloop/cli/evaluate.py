@@ -21,16 +21,27 @@ def evaluate(
     ] = None,
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a page with plots to this file.")] = None,
+    attacks: Annotated[bool, typer.Option("--attacks", help="Attack the model too: how little flips it.")] = False,
+    counterfactuals: Annotated[
+        bool, typer.Option("--counterfactuals", help="Tell too what would make the worst answers right.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate a version: metrics with intervals, slices where it fails, calibration, errors over time, its rival."""
     from everloop.cli.output import Bar, show_json, write_out
     from everloop.loop.evaluating import evaluate_version
     from everloop.loop.evaluation_page import page
+    from everloop.loop.what_if import with_attacks, with_counterfactuals
     from everloop.loop.workspace import opened
 
     with opened(project) as workspace, Bar() as bar:
         done = evaluate_version(workspace, version, bar.part)
+        if attacks:
+            bar.part("attacking")
+            done = with_attacks(workspace, done, bar.progress)
+        if counterfactuals:
+            bar.part("asking")
+            done = with_counterfactuals(workspace, done)
     if out is not None:
         write_out(out, page(done))
     if json:
@@ -59,3 +70,17 @@ def _show(done: Evaluated) -> None:
     if against := found.paired:
         name = f"{against.name} {shown(against.metric)} against {shown(against.rival_metric)}"
         print(f"against {against.rival}: {name} on the same {against.rows:,} rows")
+    _show_asked(done)
+
+
+def _show_asked(done: Evaluated) -> None:
+    """Show what was found on demand."""
+    from everloop.cli.output import show_table
+    from everloop.loop.evaluation_page import attacks_told, otherwise_told, ways_of
+
+    if told := done.evaluation.attacks:
+        print(f"attacks: {attacks_told(told)}")
+        show_table("Columns that had to move", [{"column": c.column, "share": c.share.value} for c in told.columns])
+    for one in done.evaluation.counterfactuals or ():
+        print(otherwise_told(one))
+        show_table("", ways_of(one))

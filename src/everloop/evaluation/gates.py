@@ -14,8 +14,9 @@ import numpy as np
 from everloop.checks import Check, Verdict
 from everloop.errors import SettingsError, UsageError, close_match
 from everloop.evaluation.answered import Answered
+from everloop.evaluation.explanations import Predict
 from everloop.evaluation.intervals import Figure
-from everloop.evaluation.measures import MEASURES, Measured, measured
+from everloop.evaluation.measures import ASKING, MEASURES, Measured, measured
 from everloop.evaluation.metrics import METRICS
 from everloop.types import Json
 
@@ -35,16 +36,18 @@ class GateEvidence(msgspec.Struct, frozen=True):
     """None at the first training: there is nothing to beat."""
     rows: Answered | None = None
     """The rows that the candidate was judged on, with its out-of-time answers."""
+    predict: Predict | None = None
+    """Asks the graph that is to be served; None of native models and of images and videos."""
 
 
 def build_gate(gates: Mapping[str, Any], own: Sequence[Check[GateEvidence]] = ()) -> Check[GateEvidence]:
     """Return the check that the `[gates]` table describes: all of its conditions, and the project's `own`, must pass.
 
-    `NAME = { min = ..., max = ... }` bounds a metric or one of `MEASURES`; with `sure = true` its whole interval.
-    `any = [{...}, {...}]` passes where all conditions of one of these tables pass. `beats_champion = true` refuses a
-    candidate whose loss on the same out-of-time rows is higher than the champion's beyond doubt (one-sided 5 %). Just
-    after a change hardly any of these rows show it, so a tie says little: that the candidate is better is for the
-    rollout's live pairs to show. With no block to compare, or one that looks worse, it is inconclusive.
+    `NAME = { min = ..., max = ... }` bounds a metric or one of `MEASURES` and `ASKING`; with `sure = true` its whole
+    interval. `any = [{...}, {...}]` passes where all conditions of one of these tables pass. `beats_champion = true`
+    refuses a candidate whose loss on the same out-of-time rows is higher than the champion's beyond doubt (one-sided
+    5 %). Just after a change hardly any of these rows show it, so a tie says little: that the candidate is better is
+    for the rollout's live pairs to show. With no block to compare, or one that looks worse, it is inconclusive.
     """
     needs_approval(gates)
     own_checks(gates)
@@ -92,8 +95,8 @@ def _condition(name: str, asked: Any) -> Check[GateEvidence] | None:
         if not isinstance(asked, bool):
             raise SettingsError(f"[gates] beats_champion = {asked!r}: write true or false")
         return _beats_champion() if asked else None
-    if name not in METRICS and name not in MEASURES:
-        known = [*METRICS, *MEASURES, "beats_champion", APPROVAL, OWN, ANY]
+    if name not in METRICS and name not in MEASURES and name not in ASKING:
+        known = [*METRICS, *MEASURES, *ASKING, "beats_champion", APPROVAL, OWN, ANY]
         raise SettingsError(f"[gates] unknown metric {name!r}{close_match(name, known)}")
     if not _are_bounds(asked):
         raise SettingsError(f"[gates] {name} = {asked!r}: write {{ min = ... }}, {{ max = ... }} or both, in numbers")
@@ -149,7 +152,8 @@ def _found(name: str, evidence: GateEvidence, sure: bool) -> Measured | None:
     if name in METRICS and not sure:
         value = evidence.metrics.get(name)
         return None if value is None else Measured(Figure(value))
-    return measured(name, evidence.rows) if evidence.rows is not None and len(evidence.rows) else None
+    rows = evidence.rows
+    return measured(name, rows, evidence.predict) if rows is not None and len(rows) else None
 
 
 def _beats_champion() -> Check[GateEvidence]:

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from everloop.evaluation.answered import Answered
 from everloop.evaluation.calibration import calibration, coverage
+from everloop.evaluation.explanations import Predict, importances
 from everloop.evaluation.fairness import fairness
 from everloop.evaluation.intervals import Figure, figures
 from everloop.evaluation.metrics import METRICS, score
+from everloop.evaluation.robustness import robustness
 from everloop.evaluation.slices import slices, told_apart
 
-__all__ = ["MEASURES", "Measured", "measured"]
+__all__ = ["ASKING", "MEASURES", "Measured", "measured"]
 
 
 class Measured(NamedTuple):
@@ -22,8 +24,13 @@ class Measured(NamedTuple):
     where: str = ""
 
 
-def measured(name: str, rows: Answered) -> Measured | None:
-    """Return a metric or one of `MEASURES` with its interval; None where these rows do not tell it."""
+def measured(name: str, rows: Answered, predict: Predict | None = None) -> Measured | None:
+    """Return a metric or one of `MEASURES` or `ASKING` with its interval; None where these rows do not tell it.
+
+    What asks the model itself needs `predict`.
+    """
+    if name in ASKING:
+        return ASKING[name](rows, predict) if predict else None
     if name not in METRICS:
         return MEASURES[name](rows)
     found = figures(lambda chosen: score(rows.task, rows.truth[chosen], rows.answers[chosen]), rows.blocks).get(name)
@@ -69,4 +76,24 @@ MEASURES: dict[str, Callable[[Answered], Measured | None]] = {
     "selection_difference": _difference("selection rate"),
     "odds_difference": _difference("true positive rate", "false positive rate"),
     "error_difference": _difference("error rate", "mean absolute error"),
+}
+
+
+def _robustness(rows: Answered, predict: Predict) -> Measured | None:
+    """How far noise of a tenth of each number's spread moves answers."""
+    found = next(
+        (one for one in robustness(rows, predict) if one.by is not None and one.change.startswith("noise")), None
+    )
+    return Measured(found.by, found.change) if found and found.by else None
+
+
+def _largest_share(rows: Answered, predict: Predict) -> Measured | None:
+    """The share of the column that answers depend on most, in what all columns move."""
+    found = importances(rows, predict)
+    return Measured(Figure(found[0].share), found[0].column) if found else None
+
+
+ASKING: dict[str, Callable[[Answered, Predict], Measured | None]] = {
+    "robustness": _robustness,
+    "largest_share": _largest_share,
 }

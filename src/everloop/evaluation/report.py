@@ -5,11 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from everloop.evaluation.answered import Answered
+from everloop.evaluation.attacks import Attacked
 from everloop.evaluation.calibration import Calibration, calibration
 from everloop.evaluation.explanations import Importance, Predict, importances
 from everloop.evaluation.fairness import Fairness, fairness
 from everloop.evaluation.intervals import Figure, figures
 from everloop.evaluation.metrics import score
+from everloop.evaluation.otherwise import Otherwise
 from everloop.evaluation.over_time import Period, over_time
 from everloop.evaluation.paired import Paired
 from everloop.evaluation.robustness import Moved, robustness
@@ -20,7 +22,10 @@ __all__ = ["Evaluation", "evaluate"]
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """What was found on `rows` from `start` to `end`; intervals draw `blocks` of `block` seconds (0: single rows)."""
+    """What was found on `rows` from `start` to `end`; intervals draw `blocks` of `block` seconds (0: single rows).
+
+    The last three are there where they were asked for.
+    """
 
     task: Task
     rows: int
@@ -36,6 +41,8 @@ class Evaluation(msgspec.Struct, frozen=True):
     importances: list[Importance]
     robustness: list[Moved]
     paired: Paired | None = None
+    attacks: Attacked | None = None
+    counterfactuals: list[Otherwise] | None = None
 
 
 def evaluate(rows: Answered, predict: Predict | None = None) -> Evaluation:

@@ -14,7 +14,7 @@ from everloop.evaluation.answered import Answered
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.intervals import Figure, figure
 
-__all__ = ["Moved", "robustness"]
+__all__ = ["ROWS", "Moved", "robustness", "spread_of", "spread_out"]
 
 Inputs = Mapping[str, NDArray[Any]]
 ROWS, NOISE = 2000, 0.1
@@ -36,12 +36,22 @@ class Moved(msgspec.Struct, frozen=True):
 def robustness(rows: Answered, predict: Predict) -> list[Moved]:
     """Return what noise of a tenth of each number's spread does, and each column that is missing.
 
-    The spread is the interquartile range as a standard deviation, so that a number that is nearly always the same gets
-    no noise; whole numbers stay whole.
+    The spread goes by the middle half of the values, so that a number that is nearly always the same gets no noise;
+    whole numbers stay whole.
     """
-    some = rows.take(np.unique(np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(np.int64)))
+    some = rows.take(spread_out(len(rows), ROWS))
     before = predict(some.inputs)
     return [Moved(name, _moved(some, before, changed, predict)) for name, changed in _changes(some)]
+
+
+def spread_of(there: NDArray[np.float64]) -> float:
+    """Return how far numbers lie apart: their interquartile range as a standard deviation."""
+    return float(np.subtract(*np.quantile(there, [0.75, 0.25]))) / INTERQUARTILE
+
+
+def spread_out(count: int, most: int) -> NDArray[np.int64]:
+    """Return places of at most so many of `count` rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
 def _changes(rows: Answered) -> Iterator[tuple[str, Inputs]]:
@@ -62,8 +72,7 @@ def _noisy(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
     there = values[~np.isnan(values)]
     if not len(there):
         return values
-    spread = float(np.subtract(*np.quantile(there, [0.75, 0.25]))) / INTERQUARTILE
-    changed = values + rng.normal(0, NOISE * spread, len(values))
+    changed = values + rng.normal(0, NOISE * spread_of(there), len(values))
     return np.round(changed) if (there == np.round(there)).all() else changed
 
 

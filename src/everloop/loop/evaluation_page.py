@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from everloop.evaluation import Evaluation, main_metric
+from everloop.evaluation.attacks import Attacked
+from everloop.evaluation.counterfactuals import Said
+from everloop.evaluation.otherwise import Otherwise
 from everloop.loop.document import Block, Part, Picture, shown
 from everloop.loop.document import page as html_page
 from everloop.loop.evaluating import Evaluated
 from everloop.loop.pictures import bars, line, reliability
 from everloop.types import show_time
 
-__all__ = ["judged_on", "page", "parts"]
+__all__ = ["attacks_told", "judged_on", "otherwise_told", "page", "parts", "ways_of"]
 
 
 def page(done: Evaluated) -> str:
@@ -41,6 +46,8 @@ def parts(found: Evaluation) -> Iterator[Part]:
     yield _over_time(found)
     yield from _importances(found)
     yield from _robustness(found)
+    yield from _attacks(found)
+    yield from _counterfactuals(found)
 
 
 def _paired(found: Evaluation) -> Iterator[Part]:
@@ -133,3 +140,67 @@ def _robustness(found: Evaluation) -> Iterator[Part]:
     rows = [{"change": one.change, "moves": one.by or "no usable answer"} for one in found.robustness]
     note = f"What wrong and missing inputs do: {measure}. Noise is a tenth of each number's spread."
     yield Part("Robustness", [note, rows])
+
+
+def _attacks(found: Evaluation) -> Iterator[Part]:
+    if (told := found.attacks) is None:
+        return
+    most = max([2 * told.bound, *told.distances[: int(0.9 * len(told.distances))]])
+    at = np.linspace(0.0, most, 41)
+    shares = [float(np.searchsorted(told.distances, one, "right")) / told.rows for one in at]
+    blocks: list[Block] = [
+        attacks_told(told),
+        "Share of rows that flip, by the distance that is allowed. A distance is the root of the sum of squares of all "
+        "changes, in units of each column's spread; who may ask more may find a shorter way.",
+        Picture(line(shares, [f"within {one:.2g} spreads" for one in at])),
+        [{f"{name} of rows flip within": far for name, far in told.quantiles.items()}],
+    ]
+    if told.columns:
+        blocks.append("Which columns had to move: their mean share of the squared distance.")
+        blocks.append(Picture(bars([(c.column, c.share.value, c.share.low, c.share.high) for c in told.columns])))
+    yield Part("Attacks", blocks)
+
+
+def attacks_told(told: Attacked) -> str:
+    """Return in a sentence what attacks came to."""
+    return (
+        f"HopSkipJump made {told.flipped:,} of {told.rows:,} rows flip ({told.flips}), with {told.asked:,} questions; "
+        f"within {told.bound:g} spreads it is {shown(told.within)} of them."
+    )
+
+
+def _counterfactuals(found: Evaluation) -> Iterator[Part]:
+    if found.counterfactuals is None:
+        return
+    blocks: list[Block] = [
+        "For the right answer, in the rows that the model answers most wrongly; values of real rows."
+    ]
+    for one in found.counterfactuals:
+        blocks += [otherwise_told(one), ways_of(one)]
+    if not found.counterfactuals:
+        blocks.append("The model answers none of these rows wrongly.")
+    yield Part("What would have had to be different", blocks)
+
+
+def otherwise_told(one: Otherwise) -> str:
+    """Return in a sentence which row was asked for which answer."""
+    truth = "" if one.truth is None else f", true is {shown(one.truth)}"
+    where = f" ({one.where})" if one.where else ""
+    none = "" if one.ways else ": no near row shows a way"
+    return f"{one.row}{where}: the answer is {_said(one.answer)}{truth}. For {one.wanted}{none or ':'}"
+
+
+def ways_of(one: Otherwise) -> list[dict[str, Any]]:
+    """Return the rows of a table of ways to another answer."""
+    return [
+        {"way": number, "column": change.column, "is": _value(change.before), "would be": _value(change.after),
+         "answer": _said(way.answer)} for number, way in enumerate(one.ways, 1) for change in way.changes
+    ]  # fmt: skip
+
+
+def _said(told: Said) -> str:
+    return shown(told.value) + (f" ({told.probability:.0%})" if told.probability is not None else "")
+
+
+def _value(value: Any) -> str:
+    return "missing" if value is None or value == "" else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +22,8 @@ from everloop.data.media import beside, columns_of, with_files
 from everloop.data.schema import ORDER
 from everloop.data.sources import files, journal
 from everloop.evaluation import Answered, GateEvidence, build_gate, losses, own_check, own_checks, score
-from everloop.inference import Model, arrays_of, media_of
+from everloop.inference import Model, arrays_of, media_of, tensor_of
+from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.journal import Position
 from everloop.loop.answering import answers_of, remembered
 from everloop.loop.inspecting import Inspection, answered, filed, inspection
@@ -272,6 +275,7 @@ def guard(
 def judge(
     rows: pd.DataFrame,
     schema: Schema,
+    model: dict[str, bytes],
     answers: dict[str, NDArray[Any]],
     ask: Ask,
     champion: Champion | None,
@@ -284,13 +288,14 @@ def judge(
     served = problem.served(times, truth, answers["answers"])
     lost = problem.loss(truth, served)
     baseline = block_means(times, lost, ask.block, float(times[0])).tolist()
-    evidence = GateEvidence(score(schema.task, truth, served), rows=_answered(judged, schema, truth, served, ask))
+    shown = _answered(judged, schema, truth, served, ask)
+    evidence = GateEvidence(score(schema.task, truth, served), rows=shown, predict=_asking(model, schema))
     own = [own_check(name, load_function(name, project_folder())) for name in own_checks(ask.gates)]
     if champion is not None and bundle is not None:
-        model = Model.load(bundle, [PublicKey.of_text(key) for key in champion.keys], native=ask.native)
-        fair, answered = times > champion.trained_until, answers_of(model, judged, schema)
+        known = Model.load(bundle, [PublicKey.of_text(key) for key in champion.keys], native=ask.native)
+        fair, answered = times > champion.trained_until, answers_of(known, judged, schema)
         if not fair.any():  # no new rows (the code changed): its own out-of-time answers are fair too
-            fair, answered = remembered(model, times, answered)
+            fair, answered = remembered(known, times, answered)
         theirs = problem.loss(truth, problem.served(times, truth, answered))
         start = float(times[fair][0]) if fair.any() else 0.0
         evidence = msgspec.structs.replace(
@@ -335,7 +340,7 @@ def retrain(
     """Return what was trained on `rows`, judged; `bundle` is the champion's."""
     chosen = choose_window(rows, schema, ask)
     model = train(rows, schema, chosen.choice, ask)
-    judged = judge(rows, schema, chosen.answers, ask, champion, bundle)
+    judged = judge(rows, schema, model, chosen.answers, ask, champion, bundle)
     guards = guard(rows, schema, model, chosen.choice, chosen.answers, ask, policies)
     files = assemble(rows, schema, model, chosen.answers, guards)
     return Outcome(chosen.choice, judged.metrics, judged.verdict, judged.baseline, files)
@@ -400,6 +405,21 @@ def _answered(
     inputs = {c.name: rows[c.name].to_numpy() for c in columns}
     times, length = event_times(rows, schema.time), 0.0 if schema.time == ORDER else ask.block
     return Answered(schema.task, schema.classes, columns, inputs, truth, answers, times, length, ask.sensitive)
+
+
+def _asking(model: dict[str, bytes], schema: Schema) -> Callable[[Mapping[str, NDArray[Any]]], Any] | None:
+    """Return what asks the graph, which is loaded at the first question; None where there are no rows or no graph."""
+    if GRAPH not in model or media_of(schema.inputs):
+        return None
+    name = "prediction" if schema.task == "regression" else "probability"
+    runtime = cache(lambda: OnnxRuntime(model[GRAPH]))
+
+    def predict(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        found = runtime().predict({c.name: tensor_of(c, inputs[c.name]) for c in schema.inputs})[name]
+        answers = np.asarray(found, dtype=np.float64)
+        return answers.reshape(-1) if schema.task == "regression" else answers
+
+    return predict
 
 
 def _graph(trained: Trained, schema: Schema) -> bytes:

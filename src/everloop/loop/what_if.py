@@ -1,0 +1,119 @@
+"""What only the model of a version can tell, on demand: attacks, and what would have had to be different."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.errors import NotFoundError, UsageError, close_match
+from everloop.evaluation.attacks import attacked
+from everloop.evaluation.explanations import Predict
+from everloop.evaluation.otherwise import Otherwise, otherwise, worst_otherwise
+from everloop.inference import Model, columns_from_lists
+from everloop.journal.search import find
+from everloop.loop.evaluating import Evaluated, answered_of, version_of
+from everloop.loop.workspace import Workspace
+from everloop.types import Prediction
+
+__all__ = ["AskedOtherwise", "ask_otherwise", "with_attacks", "with_counterfactuals"]
+
+
+class AskedOtherwise(msgspec.Struct, frozen=True):
+    """A row of a version of a model, with what would have had to be different."""
+
+    model: str
+    version: str
+    kept: list[str]
+    otherwise: Otherwise
+
+
+def with_attacks(workspace: Workspace, done: Evaluated, progress: Callable[[int, int], None]) -> Evaluated:
+    """Return the evaluation with attacks on the version's served model."""
+    row = version_of(workspace, done.version)
+    found = attacked(answered_of(workspace, row), _asking(workspace.model(row["bundle"]), done.version), progress)
+    return msgspec.structs.replace(done, evaluation=msgspec.structs.replace(done.evaluation, attacks=found))
+
+
+def with_counterfactuals(workspace: Workspace, done: Evaluated) -> Evaluated:
+    """Return the evaluation with what would have had to be different for the right answer, in rows answered worst."""
+    row = version_of(workspace, done.version)
+    rows, predict = answered_of(workspace, row), _asking(workspace.model(row["bundle"]), done.version)
+    found = worst_otherwise(rows, predict, done.evaluation.slices, _kept(workspace, rows.inputs))
+    return msgspec.structs.replace(done, evaluation=msgspec.structs.replace(done.evaluation, counterfactuals=found))
+
+
+def ask_otherwise(
+    workspace: Workspace,
+    asked: str,
+    place: int = 0,
+    version: str | None = None,
+    wanted: str | None = None,
+    keep: Sequence[str] = (),
+    free: Sequence[str] = (),
+) -> AskedOtherwise:
+    """Return what would have to be different in a row: one that a version was judged on, by its number, or predicted.
+
+    A prediction is asked of the version that answered it, corrected as it was then, in its row `place`. Sensitive
+    columns keep their values, as those of `keep` do, unless `free` names them.
+    """
+    prediction = None if asked.isdecimal() else _prediction(workspace, asked)
+    row = version_of(workspace, version or (prediction.version if prediction else None))
+    model, rows = workspace.model(row["bundle"]), answered_of(workspace, row)
+    kept = _kept(workspace, rows.inputs, keep, free)
+    found = _predicted(model, prediction, place) if prediction else _judged(rows.inputs, int(asked))
+    level = prediction.level if prediction and version is None else ()
+    predict = _asking(model, row["id"], level)
+    name = asked if prediction else f"row {asked}"
+    return AskedOtherwise(workspace.name, row["id"], kept, otherwise(name, found, rows, predict, wanted, kept))
+
+
+def _asking(model: Model, version: str, level: Sequence[float] = ()) -> Predict:
+    """Return what asks a model; raises `UsageError` where each question would start a process."""
+    if model.native:
+        raise UsageError(f"{version} is a native model: it is asked too slowly for thousands of questions")
+    name, factors = "probability" if model.manifest.classes else "prediction", np.asarray(level)
+
+    def predict(inputs: Any) -> NDArray[np.float64]:
+        found = model.predict(inputs)
+        return (model.correct(found, factors) if len(factors) else found)[name].astype(np.float64)
+
+    return predict
+
+
+def _kept(
+    workspace: Workspace, known: Collection[str], keep: Sequence[str] = (), free: Sequence[str] = ()
+) -> list[str]:
+    """Return the columns that keep their values; raises `UsageError` for a name that is no input."""
+    for option, names in (("--keep", keep), ("--may-change", free)):
+        if wrong := next((name for name in names if name not in known), None):
+            raise UsageError(f"{option} {wrong}: no input of the model{close_match(wrong, known)}")
+    sensitive = [name for name in workspace.settings.deployment.sensitive if name in known and name not in free]
+    return [*sensitive, *(name for name in keep if name not in sensitive)]
+
+
+def _prediction(workspace: Workspace, id: str) -> Prediction:
+    record = next((r for r in find(workspace.journal, id.lower()) if r.kind == "prediction"), None)
+    if record is None:
+        raise NotFoundError("prediction", id)
+    if record.erased:
+        raise UsageError(f"prediction {id} was erased: its inputs are gone")
+    return record.read(Prediction)
+
+
+def _judged(inputs: dict[str, NDArray[Any]], number: int) -> dict[str, NDArray[Any]]:
+    count = len(next(iter(inputs.values())))
+    if not 1 <= number <= count:
+        raise UsageError(f"there is no row {number}: the version was judged on rows 1 to {count}, oldest first")
+    return {name: values[number - 1 : number] for name, values in inputs.items()}
+
+
+def _predicted(model: Model, prediction: Prediction, place: int) -> dict[str, NDArray[Any]]:
+    inputs = model.guards.clip(columns_from_lists(model.manifest.inputs, prediction.inputs))
+    count = len(next(iter(inputs.values())))
+    if not 0 <= place < count:
+        raise UsageError(f"--row {place}: the prediction has rows 0 to {count - 1}")
+    return {name: values[place : place + 1] for name, values in inputs.items()}
