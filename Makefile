@@ -15,7 +15,7 @@ test: $(VENV)/.dev check
 
 slow: $(VENV)/.dev
 	tools/setup slow $(PYTHON) $(VENV)
-	$(BIN)/pytest -q -m slow || [ $$? = 5 ]
+	$(BIN)/pytest -q -n 2 --dist loadfile -m slow || [ $$? = 5 ]
 
 chaos: $(VENV)/.dev  # kill -9 at every single fault point of the triggers
 	EVERLOOP_KILL_EVERY=1 $(BIN)/pytest -q -m slow tests/loop/test_kills.py tests/loop/test_pulling.py

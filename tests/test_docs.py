@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,17 @@ def command_lines() -> list[tuple[str, str]]:
     return [(name, line) for name, line in shown + inline if line]
 
 
+@cache
+def verbs() -> dict[str, Any]:
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return commands
+
+
 @pytest.mark.parametrize(("page", "line"), command_lines())
 def test_a_command_in_the_docs_exists(page: str, line: str) -> None:
     words = shlex.split(line)
     if words[0] == "everloop":
-        group = typer.main.get_command(app)
-        verb = group.commands[words[1]]  # type: ignore[attr-defined]
+        verb = verbs()[words[1]]
         for word in words[2:]:
             verb = getattr(verb, "commands", {}).get(word, verb)
         options = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}

@@ -15,7 +15,18 @@ from everloop.settings import load
 TEMPLATES = Path(__file__).parents[1] / "src" / "everloop" / "templates"
 
 
-@pytest.mark.parametrize("template", sorted(p.name for p in TEMPLATES.iterdir() if p.is_dir()))
+QUICK = ("bike-sharing", "minimal")
+"""The others are slow: they take minutes, and the recipes' own tests follow them to an answer anyway."""
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        pytest.param(p.name, marks=[] if p.name in QUICK else [pytest.mark.slow])
+        for p in sorted(TEMPLATES.iterdir())
+        if p.is_dir()
+    ],
+)
 def test_a_template_is_a_working_project(template: str, tmp_path: Path) -> None:
     project = tmp_path / template
     shutil.copytree(TEMPLATES / template, project)

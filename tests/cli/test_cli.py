@@ -144,6 +144,7 @@ def test_listening_to_others_needs_a_token(run: Run, tmp_path: Path) -> None:
     assert "give a token with --token-file" in err
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_controller_and_space_lets_it_go_on(tmp_path: Path) -> None:
     folder = write_project(tmp_path / "project")
     (folder / ".everloop").mkdir()

@@ -79,7 +79,7 @@ def test_a_training_set_is_a_tag_that_dvc_reads_and_nothing_else_sees(project: P
     assert out.read_bytes() == b"rows"
 
 
-@pytest.fixture(params=["folder", "s3", "gs"])
+@pytest.fixture(params=["folder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("s3", "gs"))])
 def remote(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if request.param == "folder":
         yield str(tmp_path / "remote")

@@ -123,6 +123,7 @@ def test_signals_are_stored_once_a_day(calm: Replayed) -> None:
     assert {"realised_loss", "challenger_gain"} <= {name for name, _ in keys}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_crash_anywhere_changes_nothing(folder: Path, calm: Replayed, tmp_path: Path, seed: int) -> None:
     stores: list[CrashingStore] = []

@@ -19,6 +19,7 @@ from everloop.serving import read_plan
 from everloop.types import Prediction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ab", "bandit"])
 def test_the_better_version_is_found_by_what_each_one_answered(tmp_path: Path, strategy: str) -> None:
     folder = write_project(tmp_path / "project")

@@ -58,6 +58,7 @@ def test_one_controller_at_a_time_and_a_killed_one_leaves_the_lease(tmp_path: Pa
     assert third.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_clock_event_is_carried_out_once_and_survives_a_kill(tmp_path: Path) -> None:
     folder = write_project(tmp_path / "project")
     first = start(folder)

@@ -59,6 +59,7 @@ def runs(client: MlflowClient) -> list[Run]:
     return list(client.search_runs([client.get_experiment_by_name("toy").experiment_id]))
 
 
+@pytest.mark.slow
 def test_what_waited_while_the_server_was_down_is_all_there(folder: Path, client: MlflowClient) -> None:
     run = next(r for r in runs(client) if r.data.tags["everloop.decision"] == "d-1")
     with opened(folder) as workspace:
@@ -81,6 +82,7 @@ def test_what_waited_while_the_server_was_down_is_all_there(folder: Path, client
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_versions_and_aliases_follow_the_store(folder: Path, client: MlflowClient) -> None:
     assert aliases(client) == {"champion": 1}
     told = list[str]()
@@ -102,6 +104,7 @@ def test_versions_and_aliases_follow_the_store(folder: Path, client: MlflowClien
     assert versions[2].source == f"{run.info.artifact_uri}/bundle"
 
 
+@pytest.mark.slow
 def test_the_whole_history_again_doubles_nothing(folder: Path, client: MlflowClient) -> None:
     before = Counter(r.data.tags["everloop.run"] for r in runs(client))
     with opened(folder) as workspace:
@@ -114,6 +117,7 @@ def test_the_whole_history_again_doubles_nothing(folder: Path, client: MlflowCli
     assert aliases(client) == {"champion": 2}
 
 
+@pytest.mark.slow
 def test_one_process_a_project_and_another_one_waits_for_it(folder: Path, client: MlflowClient) -> None:
     assert client.get_registered_model("toy")
     with opened(folder) as workspace:

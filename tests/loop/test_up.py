@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import psutil
+import pytest
 from tests.projects import history, write_project
 
 from everloop.loop.lease import holder
@@ -20,6 +21,7 @@ from everloop.loop.lease import holder
 ROW = {"inputs": [{"name": n, "shape": [1], "datatype": "FP64", "data": [0.5]} for n in ("a", "b", "hour")]}
 
 
+@pytest.mark.slow
 def test_up_serves_restarts_and_ends(tmp_path: Path) -> None:
     folder = write_project(tmp_path / "project")
     with socket.socket() as probe:

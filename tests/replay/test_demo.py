@@ -80,6 +80,7 @@ def demo(data: BikeData, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return out, summary, killer
 
 
+@pytest.mark.slow
 def test_killed_processes_lose_nothing_acknowledged(demo: tuple[Path, dict[str, Any], Killer], data: BikeData) -> None:
     out, summary, killer = demo
     assert {"server", "controller"} == set(killer.killed)
@@ -104,6 +105,7 @@ def test_killed_processes_lose_nothing_acknowledged(demo: tuple[Path, dict[str, 
     assert len(labelled) == np.sum(times + 86400.0 <= last_day)  # each label that was due was acknowledged
 
 
+@pytest.mark.slow
 def test_demo_and_backtest_decide_the_same(
     demo: tuple[Path, dict[str, Any], Killer], data: BikeData, tmp_path: Path
 ) -> None:
@@ -118,6 +120,7 @@ def test_demo_and_backtest_decide_the_same(
     assert summary["retrainings"]
 
 
+@pytest.mark.slow
 def test_the_summary_holds_what_the_readme_promises(demo: tuple[Path, dict[str, Any], Killer]) -> None:
     out, summary, _ = demo
     assert json.loads((out / "summary.json").read_text()) == json.loads(msgspec.json.encode(summary))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from tests.serving.sites import Site
 
 from everloop.serving.http import _target
@@ -23,6 +24,7 @@ def test_every_path_is_one_that_the_server_knows() -> None:
         assert [target.method.lower()] == list(methods)
 
 
+@pytest.mark.slow
 def test_a_foreign_tester_finds_nothing(site: Site, start: Any) -> None:
     site.write(1)
     with start(site) as running:

@@ -75,6 +75,7 @@ def everything(workspace: Workspace) -> dict[str, Any]:
     return {"runs": runs, "versions": versions, "aliases": client.get_registered_model("toy").aliases}
 
 
+@pytest.mark.slow
 def test_killed_after_every_single_call_nothing_is_doubled_or_lost(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

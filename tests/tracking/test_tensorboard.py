@@ -18,6 +18,7 @@ from everloop.types import Task
 Trained = Callable[[Task], RunRecord]
 
 
+@pytest.mark.slow
 def test_a_real_tensorboard_reads_the_curves(tmp_path: Path, trained: Trained) -> None:
     record, port = trained("regression"), free_port()
     write_events(tmp_path / "tensorboard", record)
