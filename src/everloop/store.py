@@ -35,6 +35,7 @@ __all__ = [
     "run",
     "signal",
     "state",
+    "usage",
 ]
 
 SCHEMA = 1
@@ -77,6 +78,13 @@ execution = _table(
     Column("started", Float, nullable=False),
     Column("finished", Float),
     Column("error", Text),
+)
+usage = _table(
+    "usage",
+    Column("execution", Integer, primary_key=True, autoincrement=False),
+    Column("seconds", Float, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    Column("peak_bytes", sa.BigInteger, nullable=False),
 )
 artifact = _table(
     "artifact",

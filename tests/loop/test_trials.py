@@ -57,7 +57,7 @@ def tried(study: Any, shared: Judging, trials: int, searched: dict[str, Search] 
     ended: list[tuple[Trial, str]] = []
     run_trials(
         study, searched, shared, 2, lambda under_way: len(ended) + under_way < trials,
-        lambda trial, _began, reason: ended.append((trial, reason)),
+        lambda trial, _began, reason, _usage: ended.append((trial, reason)),
     )  # fmt: skip
     return ended
 
@@ -129,7 +129,7 @@ def test_an_uninterrupted_study_gives_the_same_trials_again(tmp_path: Path) -> N
         run_trials(
             open_study(tmp_path / f"{name}.log", name, 3), SEARCHED, shared, 1,
             lambda under_way, ended=ended: len(ended) + under_way < 3,  # type: ignore[misc]
-            lambda trial, _began, _reason, ended=ended: ended.append(trial),  # type: ignore[misc]
+            lambda trial, _began, _reason, _usage, ended=ended: ended.append(trial),  # type: ignore[misc]
         )  # fmt: skip
         found.append(ended)
     assert found[0] == found[1]

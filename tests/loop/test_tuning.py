@@ -111,6 +111,7 @@ def test_a_study_is_killed_goes_on_and_is_shown_in_mlflow(tmp_path: Path) -> Non
     assert float(best.data.params["alpha"]) == found.best.parameters["alpha"]
     history = client.get_metric_history(best.info.run_id, "loss")
     assert [metric.value for metric in sorted(history, key=lambda m: m.step)] == found.best.losses
+    assert {"system/seconds", "system/cpu_seconds", "system/peak_memory_megabytes"} < set(best.data.metrics)
     assert len(runs) == len(calls) + len(trials)
 
     # nothing is left to do, and the file stays as it is

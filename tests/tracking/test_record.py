@@ -34,7 +34,11 @@ def test_a_retraining_tells_all_that_it_came_from_and_came_to(trained: Trained) 
     }  # fmt: skip
     assert expected.items() <= record.params.items()
     assert "as the project file says" in record.params["window.reason"]
-    assert {"rmse", "mae", "r2", "bias", "rows", "window.everything.loss"} == set(record.metrics)
+    told = {name: value for name, value in record.metrics.items() if not name.startswith("system/")}
+    assert {"rmse", "mae", "r2", "bias", "rows", "window.everything.loss"} == set(told)
+    assert record.metrics["system/train.cpu_seconds"] > 0
+    assert record.metrics["system/train.seconds"] > 0
+    assert 20 < record.metrics["system/train.peak_memory_megabytes"] < 20_000
     assert {c.name for c in record.curves} == {"training_loss", "out_of_time_loss", "out_of_time_loss_by_block"}
     assert record.curves[0].steps == tuple(range(1, 13))
     tags = {

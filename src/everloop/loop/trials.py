@@ -15,7 +15,7 @@ import pandas as pd
 from everloop.data import Schema, event_times
 from everloop.loop.retraining import LEARNING, Ask, problem_of
 from everloop.pipelines import Artifact, ArtifactStore, project_folder, step
-from everloop.pipelines.executors import Executor, StepResult, StepTask
+from everloop.pipelines.executors import Executor, StepResult, StepTask, Usage
 from everloop.settings import Search
 from everloop.training import EVERYTHING, fixed
 from everloop.training.media import decoded
@@ -75,11 +75,11 @@ def run_trials(
     judging: Judging,
     parallel: int,
     more: Callable[[int], bool],
-    ended: Callable[[Trial, float, str], None],
+    ended: Callable[[Trial, float, str, Usage | None], None],
 ) -> None:
-    """Try while there shall be `more` beside so many under way; `ended` is told each, when it began, and why it failed.
+    """Try while there shall be `more` beside so many under way; a study prunes between two origins.
 
-    A study prunes between two origins.
+    `ended` is told each trial, when it began, why it failed and what it took.
     """
     running: list[_Running] = []
     while True:
@@ -99,7 +99,8 @@ def run_trials(
                 continue
             loss = one.means[-1] if state == "complete" else None
             end_trial(study, one.trial, state, loss)
-            ended(Trial(one.trial.number, state, dict(one.trial.params), loss, one.means), one.began, reason)
+            done = Trial(one.trial.number, state, dict(one.trial.params), loss, one.means)
+            ended(done, one.began, reason, one.usage)
         running = left
 
 
@@ -112,6 +113,8 @@ class _Running(NamedTuple):
     means: list[float]
     began: float
     future: Future[StepResult]
+    usage: Usage | None = None
+    """What the steps behind it took together."""
 
 
 def _next(study: Any, searched: Mapping[str, Search], judging: Judging) -> _Running:
@@ -133,7 +136,8 @@ def _went_on(one: _Running, judging: Judging) -> tuple[State, _Running, str]:
     """Return how a trial stands after another origin, and why where it failed."""
     if error := one.future.exception():
         return "fail", one, f"{type(error).__name__}: {error}"
-    artifact = one.future.result().outputs["return"]
+    result = one.future.result()
+    artifact, one = result.outputs["return"], one._replace(usage=_sum(one.usage, result.usage))
     losses = [*one.losses, *judging.artifacts.get(artifact)]
     judging.artifacts.remove(artifact)
     mean = float(np.mean(losses)) if losses else float("nan")
@@ -144,3 +148,10 @@ def _went_on(one: _Running, judging: Judging) -> tuple[State, _Running, str]:
     if len(one.means) == judging.places:
         return "complete", one, ""
     return "pruned" if one.trial.should_prune() else "running", one, ""
+
+
+def _sum(before: Usage | None, more: Usage | None) -> Usage | None:
+    if before is None or more is None:
+        return more or before
+    seconds, used = before.seconds + more.seconds, before.cpu_seconds + more.cpu_seconds
+    return Usage(seconds, used, max(before.peak_bytes, more.peak_bytes))

@@ -21,7 +21,7 @@ from everloop.loop.runners import executor_of
 from everloop.loop.trials import Judging, Trial, run_trials, trial_of
 from everloop.loop.workspace import Workspace
 from everloop.pipelines import Artifact, Engine
-from everloop.pipelines.executors import Executor
+from everloop.pipelines.executors import Executor, Usage
 from everloop.settings import Search, located
 from everloop.settings.writing import set_parameters
 from everloop.training import forget_modules, load_function
@@ -181,11 +181,12 @@ class _Call:
         }
         self._tell("tuning", self._about | {"status": "running"})
 
-    def ended(self, trial: Trial, began: float, reason: str) -> None:
+    def ended(self, trial: Trial, began: float, reason: str, usage: Usage | None) -> None:
         """Tell how a trial ended."""
         self.reason = reason or self.reason
         self.failures = self.failures + 1 if trial.state == "fail" else 0
-        self._tell("trial", as_json(trial) | {"study": self._about["study"], "started": began, "reason": reason})
+        told = {"study": self._about["study"], "started": began, "reason": reason, "usage": as_json(usage)}
+        self._tell("trial", as_json(trial) | told)
 
     def end(self, found: Tuned) -> None:
         """Tell what came of it."""

@@ -239,9 +239,10 @@ class Attempt:
         return self._finish(one)
 
     def _finish(self, one: _Running) -> Execution:
-        outputs = dict(one.future.result().outputs)
+        result = one.future.result()
+        outputs = dict(result.outputs)
         with self._store.begin() as connection:
-            records.finish_step(connection, one.id, outputs, self._clock())
+            records.finish_step(connection, one.id, outputs, self._clock(), result.usage)
         return Execution(one.id, one.task.name, one.key.hash, "ran", outputs)
 
     def _finish_others(self, others: list[_Running]) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from everloop import store
 from everloop.errors import UsageError
 from everloop.pipelines.artifacts import Artifact
+from everloop.pipelines.executors import Usage
 from everloop.store import Connection
 
 __all__ = [
@@ -44,6 +45,7 @@ _CUT_OFF = store.execution.update().where(
 )
 _ADD_EXECUTION = store.execution.insert().returning(store.execution.c.id)
 _ADD_LINK = store.link.insert()
+_ADD_USAGE = store.usage.insert()
 _FINISH = store.execution.update().where(store.execution.c.id == sa.bindparam("of")).values(status="finished")
 
 
@@ -92,10 +94,18 @@ def start_step(
     return execution
 
 
-def finish_step(connection: Connection, execution: int, outputs: Mapping[str, Artifact], time: float) -> None:
-    """Mark an execution as finished, with what it made."""
+def finish_step(
+    connection: Connection,
+    execution: int,
+    outputs: Mapping[str, Artifact],
+    time: float,
+    usage: Usage | None = None,
+) -> None:
+    """Mark an execution as finished, with what it made and took."""
     connection.execute(_FINISH, {"of": execution, "finished": time})
     _link(connection, execution, "output", outputs, time)
+    if usage is not None:
+        connection.execute(_ADD_USAGE, {"execution": execution, **msgspec.structs.asdict(usage)})
 
 
 def fail_step(

@@ -7,6 +7,8 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
+from everloop.tracking import system_metrics
+
 __all__ = ["TuningRuns"]
 
 TRIAL = "everloop.trial"
@@ -46,6 +48,7 @@ class TuningRuns:
             return
         id, time = run.info.run_id, _ms(told["time"])
         metrics = [Metric("loss", value, time, place) for place, value in enumerate(told["losses"])]
+        metrics += [Metric(name, value, time, 0) for name, value in system_metrics(told.get("usage")).items()]
         said = {"everloop.state": told["state"], "everloop.reason": told["reason"][:LONGEST]}
         self._client.log_batch(id, metrics=metrics, params=_params(told["parameters"]), tags=_tags(said))
         self._client.set_terminated(id, ENDS[told["state"]], time)

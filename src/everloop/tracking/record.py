@@ -17,7 +17,7 @@ from everloop.inference import judged_rows
 from everloop.store import Connection, Store
 from everloop.types import Json, Task
 
-__all__ = ["DATA_RUN", "Curve", "DataUsed", "Judged", "Loader", "RunRecord", "read_run"]
+__all__ = ["DATA_RUN", "Curve", "DataUsed", "Judged", "Loader", "RunRecord", "read_run", "system_metrics"]
 
 Loader = Callable[[Mapping[str, Any]], Any]
 """Returns the value of a row of the artifact table."""
@@ -93,6 +93,7 @@ def read_run(target: Store, model: str, run: str, load: Loader, bundle: Bundle |
         made = _made(connection, row["id"])
         parts = {name: _resolved(connection, value, load) for name, value in row["parameters"].items()}
         data = _data(connection, row)
+        used = _used(connection, row["id"])
         tags = _tags(connection, run, model, row, data)
     outputs = {name: load(artifact) for name, artifact in made.items() if name in _READ}
     record = RunRecord(
@@ -104,7 +105,7 @@ def read_run(target: Store, model: str, run: str, load: Loader, bundle: Bundle |
     return msgspec.structs.replace(
         record,
         params=_params(parts.get("ask") or {}, choice, curves),
-        metrics=_metrics(outputs.get("metrics") or {}, choice),
+        metrics=_metrics(outputs.get("metrics") or {}, choice) | used,
         curves=(*_curves(curves, outputs.get("baseline") or []), *_compared(choice)),
         tags=tags | _gate(outputs.get("verdict") or {}),
         loss=curves.get("loss", "loss"),
@@ -214,6 +215,30 @@ def _metrics(metrics: Mapping[str, float], choice: Mapping[str, Any]) -> dict[st
     for recipe, scores in choice.get("scores", {}).items():
         found |= {_key(f"window.{recipe}.{name}"): float(value) for name, value in scores.items()}
     return found | ({"rows": float(choice["rows"])} if "rows" in choice else {})
+
+
+def _used(connection: Connection, run: str) -> dict[str, float]:
+    """Return what the steps of a run took, by MLflow's names of system metrics; one from the cache took nothing."""
+    execution, usage = store.execution.c, store.usage
+    query = (
+        sa.select(execution.step, usage)
+        .join(store.execution, execution.id == usage.c.execution)
+        .where(execution.run == run)
+        .order_by(execution.id)
+    )
+    rows = connection.execute(query).mappings()
+    return {name: v for row in rows for name, v in system_metrics(dict(row), _key(f"{row['step']}.")).items()}
+
+
+def system_metrics(usage: Mapping[str, Any] | None, of: str = "") -> dict[str, float]:
+    """Return what something took as MLflow shows it, on its page of system metrics."""
+    if usage is None:
+        return {}
+    return {
+        f"system/{of}seconds": usage["seconds"],
+        f"system/{of}cpu_seconds": usage["cpu_seconds"],
+        f"system/{of}peak_memory_megabytes": usage["peak_bytes"] / 1e6,
+    }
 
 
 def _curves(curves: Mapping[str, Any], baseline: list[float]) -> tuple[Curve, ...]:

@@ -38,6 +38,10 @@ def test_a_task_gives_stored_outputs(executor: Executor, artifacts: ArtifactStor
     values = artifacts.put({"x": np.array([1.0, 5.0, 2.0])})
     result = executor.submit(StepTask("split", steps.split, {"below": b"3.0"}, {"values": values})).result(PATIENCE)
     assert artifacts.get(result.outputs["low"])["x"].tolist() == [1.0, 2.0]
+    assert result.usage is not None
+    assert result.usage.seconds > 0
+    assert result.usage.cpu_seconds >= 0
+    assert result.usage.peak_bytes > 1e6
 
 
 def test_our_errors_travel_as_they_are_and_others_by_name(executor: Executor) -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from everloop.pipelines.artifacts import Artifact
 from everloop.pipelines.step import Step
 
-__all__ = ["Executor", "RemoteError", "StepResult", "StepTask", "base_of"]
+__all__ = ["Executor", "RemoteError", "StepResult", "StepTask", "Usage", "base_of"]
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,20 @@ class StepTask:
     """The project's folder there."""
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """What a step took: seconds, seconds of processors, and the most memory that its process has held by its end."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
 @dataclass(frozen=True)
 class StepResult:
-    """The stored outputs of a step by name."""
+    """The stored outputs of a step by name, and what it took."""
 
     outputs: Mapping[str, Artifact]
+    usage: Usage | None = None
 
 
 def base_of(step: Step[..., Any]) -> Path:

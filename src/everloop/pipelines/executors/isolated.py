@@ -182,7 +182,7 @@ def _attend(child: _Child, order: Order, timeout: float | None, future: Future[S
         else:
             if reply.failure is None:
                 sys.stderr.write(child.told())
-                future.set_result(StepResult(reply.outputs))
+                future.set_result(StepResult(reply.outputs, reply.usage))
                 return
             error = error_of(reply.failure)
         if told := child.told().strip():

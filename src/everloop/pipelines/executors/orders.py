@@ -14,7 +14,7 @@ import msgspec
 from everloop import errors
 from everloop.errors import EverloopError
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
-from everloop.pipelines.executors import RemoteError, StepTask, base_of
+from everloop.pipelines.executors import RemoteError, StepTask, Usage, base_of
 from everloop.pipelines.executors.running import run_task
 from everloop.pipelines.step import Step
 
@@ -44,10 +44,11 @@ class Failure(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """The stored outputs of a step, or its failure."""
+    """The stored outputs of a step with what it took, or its failure."""
 
     outputs: dict[str, Artifact] = {}
     failure: Failure | None = None
+    usage: Usage | None = None
 
 
 def is_importable(task: StepTask) -> bool:
@@ -74,7 +75,8 @@ def carry_out(order: Order) -> Reply:
         step = getattr(step, part)
     assert isinstance(step, Step)
     task = StepTask(order.name, step, order.parameters, order.inputs, Path(order.root))
-    return Reply(dict(run_task(task, ArtifactStore(order.artifacts)).outputs))
+    result = run_task(task, ArtifactStore(order.artifacts))
+    return Reply(dict(result.outputs), usage=result.usage)
 
 
 def failure_of(error: BaseException) -> Failure:

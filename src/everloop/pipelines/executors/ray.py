@@ -103,7 +103,7 @@ class RayExecutor:
             future.set_exception(SystemError_(told))
             return
         if reply.failure is None:
-            future.set_result(StepResult(reply.outputs))
+            future.set_result(StepResult(reply.outputs, reply.usage))
         else:
             future.set_exception(error_of(reply.failure))
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextvars
+import os
+import resource
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from everloop.pipelines.artifacts import Artifact, ArtifactStore
-from everloop.pipelines.executors import StepResult, StepTask
+from everloop.pipelines.executors import StepResult, StepTask, Usage
 from everloop.pipelines.executors.apart import call_apart
 from everloop.pipelines.formats import UnserialisableError, decode
 from everloop.pipelines.step import RETURN, Step
@@ -25,8 +29,10 @@ def project_folder() -> Path:
 
 def run_task(task: StepTask, artifacts: ArtifactStore) -> StepResult:
     """Return a step's stored outputs; raises the step's own error, or UnserialisableError for a wrong result."""
+    began, used = time.perf_counter(), _cpu_seconds()
     named = call_apart(task, artifacts) if task.step.env else _named(_call(task, artifacts), task.step)
-    return StepResult({name: _store(name, value, task.step, artifacts) for name, value in named})
+    outputs = {name: _store(name, value, task.step, artifacts) for name, value in named}
+    return StepResult(outputs, Usage(time.perf_counter() - began, _cpu_seconds() - used, _peak_bytes()))
 
 
 def arguments_of(task: StepTask, artifacts: ArtifactStore) -> dict[str, Any]:
@@ -53,6 +59,16 @@ def _store(name: str, value: Any, step: Step[..., Any], artifacts: ArtifactStore
     except UnserialisableError as error:
         what = "its result" if name == RETURN else f"its output {name!r}"
         raise UnserialisableError(f"{what} is {error}") from error
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and the children that it waited for have used."""
+    return sum(os.times()[:4])
+
+
+def _peak_bytes() -> int:
+    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return largest if sys.platform == "darwin" else largest * 1024
 
 
 def _named(returned: Any, step: Step[..., Any]) -> list[tuple[str, Any]]:
