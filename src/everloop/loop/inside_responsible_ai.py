@@ -26,8 +26,6 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 
-DIGITS = 6
-
 
 class ByValue:
     """A class that a pickle holds whole, so that saved insights need no file of ours to be loaded."""

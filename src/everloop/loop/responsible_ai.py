@@ -44,8 +44,9 @@ SCRIPT = Path(__file__).with_name("inside_responsible_ai.py")
 HOST = "127.0.0.1"
 FILE = "everloop.json"
 """What the insights are of; written last, and what tells saved insights from another folder."""
-ROWS = 5_000
-"""More are not shown well, says the toolbox."""
+ROWS = 1_000
+"""The toolbox shows five thousand at most, after minutes: its work grows with the square of them."""
+TRAINING_ROWS = 5_000
 COUNTERFACTUALS = 20
 Tell = Callable[[str], None]
 
@@ -137,7 +138,7 @@ def _training_rows(workspace: Workspace, row: Mapping[str, Any], rows: Answered)
         table = table_of(workspace, row["data_version"])
         found = {c.name: table[c.name].to_numpy() for c in rows.columns}
         found["target"], source = table[workspace.settings.data.target].to_numpy(), row["data_version"]
-    place = set(_evenly(len(found["target"]), ROWS).tolist())
+    place = set(_evenly(len(found["target"]), TRAINING_ROWS).tolist())
     for values in found.values():  # a category that occurs at all is known
         if values.dtype.kind in "OUSb" or (rows.classes and values is found["target"]):
             place.update(np.unique(values.astype(str), return_index=True)[1].tolist())
