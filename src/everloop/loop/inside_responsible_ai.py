@@ -1,23 +1,16 @@
-"""Runs in the environment of Microsoft's toolbox: `python -I inside_responsible_ai.py compute|serve ...`.
+"""Runs in the environment of Microsoft's toolbox: `python -I inside_responsible_ai.py ORDER FOLDER` saves insights.
 
-compute ORDER FOLDER    insights about the rows of an order, saved into a new folder
-serve FOLDER SOCKET     the dashboard over saved insights, on a listening socket that the parent hands down
-
-On stdout it says a JSON object a line: {"part": NAME} as it goes, then what there is. All else it prints goes to stderr.
+On stdout it says a JSON object a line: {"part": NAME} as it goes, then which rows are covered and what is left out.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
 import json
 import operator
 import os
 import random
-import signal
-import socket
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +18,7 @@ import cloudpickle
 import numpy as np
 import onnxruntime
 import pandas as pd
+from responsibleai import FeatureMetadata, RAIInsights
 
 
 class ByValue:
@@ -79,10 +73,6 @@ def compute(order_folder: Path, folder: Path, say: Any) -> None:
     order = json.loads((order_folder / "order.json").read_text())
     target = order["target"]
     train, rows = (_table(order_folder / f"{name}.npz", order) for name in ("train", "rows"))
-    say(part="loading")
-    from raiutils.exceptions import UserConfigValidationException
-    from responsibleai import FeatureMetadata, RAIInsights
-
     kind = Classifier if order["classes"] else Regressor
     model = kind((order_folder / "model.onnx").read_bytes(), order["columns"], order["classes"])
     categories = FeatureMetadata(categorical_features=[name for name, dtype in order["columns"] if dtype != "float64"])
@@ -97,8 +87,8 @@ def compute(order_folder: Path, folder: Path, say: Any) -> None:
     say(part="what-ifs")
     try:
         covered["counterfactual"] = _counterfactuals(insights, order["counterfactuals"])
-    except UserConfigValidationException as error:
-        left_out["counterfactual"] = str(error)
+    except Exception as error:  # of any kind: gaps are refused, and some models meet DiCE's own mistakes
+        left_out["counterfactual"] = str(error) or type(error).__name__
         insights.counterfactual._counterfactual_config_list.clear()
     say(part="saving")
     insights.save(folder)
@@ -120,13 +110,14 @@ def _table(file: Path, order: dict[str, Any]) -> Any:
 def _counterfactuals(insights: Any, count: int) -> int:
     """Compute them for some rows, each costs up to a second; returns for how many there are any.
 
-    Wanted is the other class, of several the most frequent one, of values the upper quarter: of rows that are not there.
+    Wanted is the other class, of several the most frequent one, of values the upper quarter, of rows not there yet.
     """
     manager, rows = insights.counterfactual, insights.test
     truth, answers = rows[insights.target_column], insights._predict_output
     if insights._classes is None:
         low, high = np.quantile(truth, [0.75, 1.0]).tolist()
-        wanted, elsewhere = {"desired_range": [low, high]}, (answers < low) | (answers > high)
+        wanted: dict[str, Any] = {"desired_range": [low, high]}
+        elsewhere = (answers < low) | (answers > high)
     elif len(insights._classes) == 2:
         wanted, elsewhere = {"desired_class": "opposite"}, np.ones(len(rows), bool)
     else:
@@ -136,10 +127,12 @@ def _counterfactuals(insights: Any, count: int) -> int:
     place = able[np.unique(np.linspace(0, len(able) - 1, min(count, len(able))).astype(int))]
     random.seed(0)
     np.random.seed(0)
-    manager._test = rows.iloc[place]
-    manager.add(total_CFs=10, **wanted)
-    manager.compute()
-    manager._test = rows
+    try:
+        manager._test = rows.iloc[place]
+        manager.add(total_CFs=10, **wanted)
+        manager.compute()
+    finally:
+        manager._test = rows
     (config,) = manager._counterfactual_config_list
     config.counterfactual_obj = _spread(config.counterfactual_obj, place.tolist(), rows)
     return sum(one.final_cfs_df is not None for one in config.counterfactual_obj.cf_examples_list)
@@ -147,7 +140,7 @@ def _counterfactuals(insights: Any, count: int) -> int:
 
 def _spread(found: Any, place: list[int], rows: Any) -> Any:
     """Return counterfactuals in a list as long as the rows: the dashboard takes them by a row's place."""
-    known = dict(zip(place, zip(found.cf_examples_list, found.local_importance)))
+    known = dict(zip(place, zip(found.cf_examples_list, found.local_importance, strict=True), strict=True))
     nothing = dict.fromkeys(found.summary_importance, 0)
     examples, importance = [], []
     for row in range(len(rows)):
@@ -177,81 +170,11 @@ def _check(loaded: Any, insights: Any) -> None:
             raise ValueError(f"column {name!r} does not come back from saved insights as it was: give it another name")
 
 
-def serve(folder: Path, listener: int, say: Any) -> None:
-    """Serve the dashboard until SIGTERM or SIGINT; says when it answers."""
-    say(part="loading")
-    import flask
-    import raiwidgets.dashboard
-    from gevent import signal_handler
-    from gevent import socket as sockets
-    from gevent.pywsgi import WSGIServer
-    from raiutils.data_processing import serialize_json_safe
-    from raiwidgets import ResponsibleAIDashboard
-    from responsibleai import RAIInsights
-
-    class Service:
-        """The toolbox's own server takes any origin and looks for a port by itself: here it has none."""
-
-        def __init__(self, **_: Any) -> None:
-            self.app = flask.Flask("responsible-ai")
-            self.env = types.SimpleNamespace(base_url="/.")
-            self.with_credentials = False
-
-    class Dashboard(ResponsibleAIDashboard):
-        """The page made once, with data that cannot end its script: the toolbox puts texts into it as they are."""
-
-        @functools.cached_property
-        def page(self) -> Any:
-            return super().load_index()
-
-        def load_index(self) -> Any:
-            return self.page
-
-        def load_widget_file(self, path: str) -> str:
-            content = Path(self.get_widget_path(path)).read_text(encoding="utf-8")
-            for name, value in (("config", self.config), ("model_data", self.model_data)):
-                if f'"__rai_{name}__"' in content:
-                    text = json.dumps(value, default=serialize_json_safe).replace("<", "\\u003c")
-                    text = text.replace("\\", "\\\\").replace("`", "\\`").replace("${", "\\${")
-                    content = content.replace(f'"__rai_{name}__"', f"`{text}`")
-            return content.replace("__rai_app_id__", f"rai_widget_{self.id}")
-
-    raiwidgets.dashboard.FlaskHelper = Service
-    dashboard = Dashboard(RAIInsights.load(folder))
-    server = WSGIServer(sockets.socket(fileno=listener), None, log=None)
-    server.application = door(dashboard._service.app, server.server_port)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal_handler(number, server.stop)
-    say(ready=True)
-    server.serve_forever()
-
-
-def door(app: Any, port: int) -> Any:
-    """Return the application behind a check: other names that point here and other sites' pages are refused."""
-    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
-
-    def checked(environ: dict[str, Any], start: Any) -> Any:
-        host = environ.get("HTTP_HOST", "")
-        if host not in hosts or environ.get("HTTP_ORIGIN", f"http://{host}") != f"http://{host}":
-            start("403 Forbidden", [("content-type", "text/plain")])
-            return [b"the dashboard answers its own page only"]
-        return app(environ, start)
-
-    return checked
-
-
-def main(what: str, first: str, second: str) -> None:
-    """Do what is asked; stdout stays ours, also against libraries that print past Python."""
+def main(order_folder: str, folder: str) -> None:
+    """Compute; stdout stays ours, also against libraries that print past Python."""
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-
-    def say(**facts: Any) -> None:
-        print(json.dumps(facts), file=told, flush=True)
-
-    if what == "compute":
-        compute(Path(first), Path(second), say)
-    else:
-        serve(Path(first), int(second), say)
+    compute(Path(order_folder), Path(folder), lambda **facts: print(json.dumps(facts), file=told, flush=True))
 
 
 if __name__ == "__main__":

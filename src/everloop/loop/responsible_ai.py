@@ -1,4 +1,4 @@
-"""Responsible AI insights of a version: computed, saved and shown by Microsoft's toolbox in an environment of its own."""
+"""Responsible AI insights of a version: computed, saved and shown by Microsoft's toolbox in its own environment."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ ENVIRONMENT = Environment(
     ),
     "3.11",
 )
-SCRIPT = Path(__file__).with_name("inside_responsible_ai.py")
+COMPUTE = Path(__file__).with_name("inside_responsible_ai.py")
+SHOW = Path(__file__).with_name("inside_responsible_ai_dashboard.py")
 HOST = "127.0.0.1"
 FILE = "everloop.json"
 """What the insights are of; written last, and what tells saved insights from another folder."""
@@ -82,7 +83,8 @@ def save_insights(workspace: Workspace, id: str | None, folder: Path, tell: Tell
         order = partial / "order"
         order.mkdir()
         _write_order(order, workspace, model, some, train)
-        told = _run(python, ("compute", str(order), str(partial / "insights")), tell)
+        tell("loading")
+        told = _run(python, (COMPUTE, order, partial / "insights"), lambda said: tell(said.get("part", "saving")))
         found = Insights(
             workspace.name, row["id"], rows.task, len(some), len(rows), len(train["target"]), train_from,
             told["rows"], told["left_out"],
@@ -107,12 +109,12 @@ def serve_insights(folder: Path, port: int, started: Callable[[str], None], tell
     saved_insights(folder)
     tell("building")
     python = build(ENVIRONMENT)
+    tell("loading")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with bind(HOST, port) as listener:
             number = listener.fileno()
-            arguments = ("serve", str(folder), str(number))
-            _run(python, arguments, tell, lambda: started(url(listener)), (number,))
+            _run(python, (SHOW, folder, number), lambda _ready: started(url(listener)), (number,))
     except KeyboardInterrupt:
         pass
     finally:
@@ -124,10 +126,8 @@ def _check_tabular(version: str, model: Model, columns: Sequence[Column]) -> Non
         raise UsageError(f"{version} is a native model: the toolbox asks graphs only")
     for column in columns:
         if column.kind not in ("numeric", "categorical"):
-            raise UsageError(
-                f"column {column.name!r} of {version} is of kind {column.kind}: the toolbox looks at numbers, flags and "
-                "categories only"
-            )
+            told = f"column {column.name!r} of {version} is of kind {column.kind}"
+            raise UsageError(f"{told}: the toolbox looks at numbers, flags and categories only")
 
 
 def _training_rows(workspace: Workspace, row: Mapping[str, Any], rows: Answered) -> tuple[dict[str, NDArray[Any]], str]:
@@ -156,8 +156,8 @@ def _write_order(
 ) -> None:
     labels = np.asarray(rows.classes)[rows.truth] if rows.classes else rows.truth
     for name, table in (("rows", {**rows.inputs, "target": labels}), ("train", train)):
-        arrays = {str(place): _plain(table[column.name]) for place, column in enumerate(rows.columns)}
-        np.savez(folder / f"{name}.npz", target=_plain(table["target"]), **arrays)
+        arrays: dict[str, Any] = {str(place): _plain(table[column.name]) for place, column in enumerate(rows.columns)}
+        np.savez(folder / f"{name}.npz", **arrays, target=_plain(table["target"]))
     (folder / "model.onnx").write_bytes(model.bundle.read("model.onnx"))
     order = {
         "columns": [(column.name, column.dtype) for column in rows.columns],
@@ -191,26 +191,22 @@ def _partial(folder: Path) -> Iterator[Path]:
 
 
 def _run(
-    python: Path,
-    arguments: tuple[str, ...],
-    tell: Tell,
-    ready: Callable[[], None] = lambda: None,
-    sockets: tuple[int, ...] = (),
+    python: Path, command: Sequence[Path | int], heard: Callable[[dict[str, Any]], None], sockets: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """Run the script in its environment to its end; returns what it said last, raises with its last line otherwise."""
+    """Run a script in the environment to its end; returns what it said last, raises with its last line otherwise.
+
+    It runs isolated: the modules beside it are named as some of the standard library are.
+    """
     told: dict[str, Any] = {}
-    command = leashed((str(python), "-I", "-W", "ignore", str(SCRIPT), *arguments))
+    arguments = leashed((str(python), "-I", "-W", "ignore", *map(str, command)))
     with (
         tempfile.TemporaryFile() as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, pass_fds=sockets) as process,
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, pass_fds=sockets) as process,
     ):
         try:
             for line in process.stdout or ():
                 told = msgspec.json.decode(line)
-                if "part" in told:
-                    tell(told["part"])
-                elif "ready" in told:
-                    ready()
+                heard(told)
         except BaseException:
             process.terminate()
             raise
