@@ -114,5 +114,6 @@ def _show_insights(found: Insights, folder: Path, url: str | None, json: bool) -
             print(f"  {name.replace('_', ' ')} of {rows:,} rows")
         for name, reason in found.left_out.items():
             print(f"  no {name}: {reason}")
+        print("note: it was fitted again on these rows before it serves, so the errors shown are too small")
         print(f"insights: {folder}")
         print(f"dashboard at {url}, until Ctrl-C" if url else "dashboard: --serve with the same folder", flush=True)
