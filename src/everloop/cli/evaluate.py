@@ -25,15 +25,29 @@ def evaluate(
     counterfactuals: Annotated[
         bool, typer.Option("--counterfactuals", help="Tell too what would make the worst answers right.")
     ] = False,
+    responsible_ai: Annotated[
+        Path | None, typer.Option(help="Save insights of Microsoft's Responsible AI Toolbox into this folder instead.")
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Show the toolbox's dashboard over that folder.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve, on 127.0.0.1; 0 takes a free one.")] = 8704,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate a version: metrics with intervals, slices where it fails, calibration, errors over time, its rival."""
+    from everloop.cli.insights import insights
     from everloop.cli.output import Bar, show_json, write_out
+    from everloop.errors import UsageError
     from everloop.loop.evaluating import evaluate_version
     from everloop.loop.evaluation_page import page
     from everloop.loop.what_if import with_attacks, with_counterfactuals
     from everloop.loop.workspace import opened
 
+    if responsible_ai is not None and not (out or attacks or counterfactuals):
+        insights(version, project, responsible_ai, port if serve else None, json)
+        return
+    if responsible_ai is not None or serve:
+        raise UsageError(
+            "--responsible-ai DIR saves insights in place of all else that is evaluated, and --serve shows them"
+        )
     with opened(project) as workspace, Bar() as bar:
         done = evaluate_version(workspace, version, bar.part)
         if attacks:
