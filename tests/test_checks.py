@@ -42,3 +42,9 @@ def test_a_joined_verdict_keeps_its_parts_and_gives_the_telling_reason() -> None
 def test_parts_are_evaluated_even_when_the_first_decides(outcome: Outcome) -> None:
     verdict = (constant("fail") & constant(outcome))(None)
     assert len(verdict.parts) == 2
+
+
+def test_the_name_of_a_joined_check_reads_as_it_is_judged() -> None:
+    a, b, c = (Check[None](name, lambda _: Verdict("", "pass", "")) for name in "abc")
+    names = [one.name for one in ((a | b) & c, a | b | c, (a & b & c) | a, a & b & (a | c))]
+    assert names == ["(a or b) and c", "a or b or c", "(a and b and c) or a", "a and b and (a or c)"]

@@ -45,8 +45,9 @@ class Verdict(msgspec.Struct, frozen=True):
 class Check(Generic[Evidence]):
     """A named function from evidence to a verdict that joins with `&` and `|`."""
 
-    def __init__(self, name: str, judge: Callable[[Evidence], Verdict]) -> None:
-        self.name, self._judge = name, judge
+    def __init__(self, name: str, judge: Callable[[Evidence], Verdict], joined: str = "") -> None:
+        """`joined` is the word that its parts are joined by, where it has some."""
+        self.name, self._judge, self.joined = name, judge, joined
 
     def __call__(self, evidence: Evidence) -> Verdict:
         return self._judge(evidence)
@@ -64,7 +65,7 @@ def check(name: str) -> Callable[[Callable[[Evidence], Verdict]], Check[Evidence
 
 
 def _join(word: str, checks: tuple[Check[Evidence], ...], decided: Outcome, otherwise: Outcome) -> Check[Evidence]:
-    name = f" {word} ".join(c.name for c in checks)
+    name = f" {word} ".join(f"({c.name})" if c.joined not in ("", word) else c.name for c in checks)
 
     def judge(evidence: Evidence) -> Verdict:
         parts = tuple(c(evidence) for c in checks)
@@ -79,4 +80,4 @@ def _join(word: str, checks: tuple[Check[Evidence], ...], decided: Outcome, othe
         telling = [p.reason for p in parts if p.outcome == outcome]
         return Verdict(name, outcome, "; ".join(telling), parts=parts)
 
-    return Check(name, judge)
+    return Check(name, judge, word)

@@ -60,8 +60,8 @@ def is_repository(folder: Path) -> bool:
 
 
 def start(folder: Path) -> None:
-    """Make a folder a git repository."""
-    run(folder, "init", "-q")
+    """Make a folder a git repository whose branch is `main`, which triggers and CI files watch where none is named."""
+    run(folder, "-c", "init.defaultBranch=main", "init", "-q")
 
 
 def describe(folder: Path) -> str | None:

@@ -252,7 +252,7 @@ def test_every_way_to_keep_a_time_gives_the_same_times(mixed: tuple[pd.DataFrame
 
 
 @given(st.floats(0, 4e9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_time_survives_the_way_to_seconds_and_back_to_the_microsecond(time: float) -> None:
     schema = Schema((Column("x", "float64"),), Column("y", "float64"), "time", "regression")
     frame = pd.DataFrame({"time": [round(time, 6)], "x": [1.0], "y": [1.0]})
@@ -285,7 +285,7 @@ TARGETS = st.sampled_from(["yes", "no"])
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**31), NUMBERS, st.booleans(), TEXTS, TARGETS), min_size=1, max_size=20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_conforms_stays_as_it_is(rows: list[tuple[Any, ...]]) -> None:
     columns = (Column("x", "float64"), Column("flag", "bool"), Column("text", "string", "text"))
     target = Column("y", "string", "categorical", categories=("no", "yes"))

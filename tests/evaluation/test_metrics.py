@@ -33,7 +33,7 @@ def classifications(draw: st.DrawFn) -> tuple[NDArray[np.int64], Floats]:
 
 
 @given(regressions())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_regression_metrics_are_scikit_learns(drawn: tuple[Floats, Floats]) -> None:
     truth, answers = drawn
     found = score("regression", truth, answers)
@@ -47,7 +47,7 @@ def test_regression_metrics_are_scikit_learns(drawn: tuple[Floats, Floats]) -> N
 
 
 @given(classifications())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_classification_metrics_are_scikit_learns(drawn: tuple[NDArray[np.int64], Floats]) -> None:
     truth, answers = drawn
     classes = list(range(answers.shape[1]))
@@ -63,7 +63,7 @@ def test_classification_metrics_are_scikit_learns(drawn: tuple[NDArray[np.int64]
 
 
 @given(st.one_of(regressions(), classifications()))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_main_metric_is_that_of_the_losses(drawn: tuple[NDArray[Any], Floats]) -> None:
     truth, answers = drawn
     if answers.ndim == 1:

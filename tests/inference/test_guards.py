@@ -120,7 +120,7 @@ def test_unknown_categories_are_refused_only_by_reject() -> None:
         schema_guard("reject").check(asked, {"city": ["Rome"]})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.floats(allow_infinity=False) | st.just(float("nan")), st.integers(-20, 20)), min_size=1, max_size=6

@@ -68,7 +68,7 @@ def test_sampling_comes_to_the_exact_values() -> None:
 
 
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_base_and_values_sum_to_the_answer(columns: int, usual: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=(columns, columns))

@@ -25,7 +25,7 @@ def erased(sealed: Sealed, *ids: str) -> Erasure | None:
     return erase_records(sealed.journal, sealed.key, trusted(sealed.keys), ids, "asked for", NOW)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(chosen=st.sets(st.integers(0, 10), min_size=1), twice=st.sets(st.integers(0, 10), min_size=1))
 def test_what_was_asked_for_is_gone_and_all_else_verifies(chosen: set[int], twice: set[int]) -> None:
     with sealed_journal() as sealed:

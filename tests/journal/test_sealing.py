@@ -89,7 +89,7 @@ def test_what_is_as_it_was_written_verifies(kept: Sealed) -> None:
     assert (report.erased, report.old, report.dropped) == (0, 0, 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_any_changed_byte_is_found(kept: Sealed, data: st.DataObject) -> None:
     number = data.draw(st.integers(0, 10))
@@ -107,7 +107,7 @@ def test_any_changed_byte_is_found(kept: Sealed, data: st.DataObject) -> None:
         assert path_of(kept.journal, wrong.segment).read_bytes()[wrong.offset :].startswith(changed.split(b"\n")[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_record_removed_added_or_moved_is_found(kept: Sealed, data: st.DataObject) -> None:
     lines = list(kept.lines)

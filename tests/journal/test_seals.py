@@ -41,7 +41,7 @@ def test_what_they_say(folder: Path) -> None:
     assert seals.erased == {3: Place(3, 1, 300, 100)}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_change_is_found(folder: Path, data: st.DataObject) -> None:
     path = folder / FILE

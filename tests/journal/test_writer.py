@@ -124,7 +124,7 @@ class Journal(RuleBasedStateMachine):
 
 
 TestJournal = pytest.mark.timeout(60)(Journal.TestCase)
-TestJournal.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestJournal.settings = settings(max_examples=40, stateful_step_count=30)
 
 
 @every_mode

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.projects import history
 
+from everloop import git
 from everloop.errors import UsageError
 from everloop.loop.projects import create_project, templates
 from everloop.replay.backtest import run_backtest
@@ -27,6 +28,7 @@ def test_a_new_project_is_named_committed_and_clean(tmp_path: Path, template: st
         ["git", "status", "--porcelain"], cwd=tmp_path / "rides", capture_output=True, text=True, check=True
     )
     assert told.stdout == ""
+    assert git.branch(tmp_path / "rides") == "main"  # which triggers and CI watch
     assert (tmp_path / "rides" / "data").is_dir()
     assert [p.name for p in tmp_path.iterdir()] == ["rides"]
 

@@ -75,7 +75,7 @@ def plain(signal: Signal | None) -> Any:
     return None if signal is None else json.loads(msgspec.json.encode(signal))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.integers(1, 30), st.integers(0, 30), st.integers(0, 1000))
 def test_what_two_workers_saw_merges_to_what_one_would_have_seen(left: int, right: int, seed: int) -> None:
     known = mixed(np.random.default_rng(seed), left + right)

@@ -13,7 +13,7 @@ def rows(times: list[float]) -> tuple[Window, np.ndarray]:
     return batch, np.asarray(times)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 500), min_size=1, max_size=40), st.integers(1, 39), st.sampled_from([0, 7]))
 def test_windows_are_the_same_however_the_traffic_comes_in_batches(times: list[float], at: int, count: int) -> None:
     times = sorted(times)

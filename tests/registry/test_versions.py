@@ -146,7 +146,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(ACTIONS)
 def test_whatever_happens_an_alias_names_a_version_that_passed(actions: list[tuple[str, int, int]]) -> None:
     """A model of the registry: what a version is never changes, each change is told once."""

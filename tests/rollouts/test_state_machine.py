@@ -57,7 +57,7 @@ def exposed(seed: int, bad: bool) -> Exposure:
 
 
 @given(rules_of, st.floats(-3, 3), st.integers(0, 99), st.lists(st.integers(1, 9), min_size=1, max_size=9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shares_stay_in_bounds_and_every_rollout_ends(
     rules: RolloutRules, gain: float, seed: int, cuts: list[int]
 ) -> None:
@@ -81,7 +81,7 @@ def test_shares_stay_in_bounds_and_every_rollout_ends(
 
 
 @given(rules_of, st.floats(-3, 3), st.integers(0, 99), st.lists(st.integers(1, 20), min_size=1, max_size=9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_how_rows_are_batched_changes_no_verdict(rules: RolloutRules, gain: float, seed: int, cuts: list[int]) -> None:
     rules = msgspec.structs.replace(rules, max_days=30.0)
     seen = rows(rules, gain, seed)
@@ -103,7 +103,7 @@ def _only_safety_differs(once: RolloutState, often: RolloutState) -> bool:
 
 
 @given(rules_of, st.integers(0, 99), st.integers(0, 30), st.sampled_from(["promoted", "rolled_back"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_person_ends_it_at_any_time_and_nothing_changes_an_end(
     rules: RolloutRules, seed: int, after: int, word: Any
 ) -> None:

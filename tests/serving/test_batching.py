@@ -61,7 +61,7 @@ REQUEST = st.tuples(
 
 
 @given(st.lists(REQUEST, min_size=1, max_size=40), st.integers(1, 10), st.sampled_from([0.0, 0.001, 0.01]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_nobody_waits_too_long_in_a_batch_too_large_or_for_a_neighbour(
     asked: list[tuple[float, int, str]], rows: int, seconds: float
 ) -> None:

@@ -15,9 +15,9 @@ import pytest
 from tests.serving.sites import Site, named, open_plane, read_journal, rides_plan
 
 from everloop.errors import RequestError, SystemError_, UsageError
-from everloop.serving.features import Lookup, OnlineFeatures
+from everloop.serving.features import OnlineFeatures
 from everloop.serving.metrics import Metrics
-from everloop.serving.options import ServeOptions, check_options
+from everloop.serving.options import Lookup, ServeOptions, check_options
 from everloop.serving.plane import Context
 from everloop.serving.protocol import ExplainRequest, InferRequest, InferResponse, Tensor
 from everloop.types import Column, Prediction

@@ -52,7 +52,7 @@ def scores_of(graph: bytes, **feeds: Any) -> NDArray[np.float64]:
     return scores[:, 0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 5), st.integers(1, 9), st.integers(0, 1000))
 def test_the_distance_is_that_to_the_nearest_prototype(width: int, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -111,7 +111,7 @@ def test_the_threshold_is_no_infinity() -> None:
     assert conformal_threshold(np.empty(0)) is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 400), st.sampled_from([0.01, 0.05, 0.1]))
 def test_a_new_score_exceeds_the_threshold_at_most_at_the_rate(n: int, rate: float) -> None:
     """Of n + 1 exchangeable scores each is as likely the new one: count those above the threshold of the others."""

@@ -136,6 +136,13 @@ def test_objects_that_start_nothing_end_with_their_reason(triggers: str, event: 
     assert [final.reason for final in found.finals] == [told]
 
 
+def test_a_folder_beside_the_project_is_watched_by_its_relative_name() -> None:
+    found = sort("storage = { url = '../inbox' }\n", objects("a.csv", url="../inbox"))
+    assert found.occurrences["storage"].reason == "../inbox has new a.csv"
+    found = sort("storage = { url = '../inbox' }\n", objects("../a.csv", url="../inbox"))
+    assert [final.reason for final in found.finals] == ["../inbox/../a.csv lies outside of ../inbox"]
+
+
 def test_new_objects_of_several_events_are_one_occurrence() -> None:
     book = Book(objects={"s3://bucket/rides/a.csv": "e0"})
     found = sort(STORAGE, objects("a.csv"), objects("june/b.csv", url="s3://bucket", etag='"e2"'), book=book)

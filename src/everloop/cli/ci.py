@@ -17,7 +17,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @ci.command()
 def init(
     system: Annotated[Literal["github", "jenkins", "cloudbuild"], typer.Argument(help="The CI system.")],
-    branch: Annotated[str, typer.Option(help="The branch that is delivered.")] = "main",
+    branch: Annotated[
+        str | None, typer.Option(help="The branch that is delivered. Default: the one checked out, or main.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace files with other content.")] = False,
     project: Folder = Path("."),
     json: Json = False,

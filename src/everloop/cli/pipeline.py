@@ -66,6 +66,7 @@ def list_(project: Project = Path("."), json: Json = False) -> None:
     """Show the versions, newest first."""
     from everloop.cli.output import show_json, show_table
     from everloop.loop.pipeline_versions import versions
+    from everloop.types import show_time
 
     with _opened(project) as workspace:
         rows = [
@@ -73,8 +74,8 @@ def list_(project: Project = Path("."), json: Json = False) -> None:
                 "id": row["id"],
                 "commit": row["commit"][:12] + ("-dirty" if row["dirty"] else ""),
                 "packages": "its own" if row["python"] else "the running ones",
-                "tested": row["tested"],
-                "deployed": row["deployed"],
+                "tested": row["tested"] and show_time(row["tested"]),
+                "deployed": row["deployed"] and show_time(row["deployed"]),
                 "active": row["active"],
             }
             for row in versions(workspace)

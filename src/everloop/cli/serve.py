@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from everloop.serving.features import Lookup
+    from everloop.serving.options import Lookup
     from everloop.settings import Features
 
 __all__ = ["serve"]
@@ -61,7 +61,7 @@ def _lookup(told: Features | None) -> Lookup | None:
     import os
 
     from everloop.errors import UsageError
-    from everloop.serving.features import Lookup
+    from everloop.serving.options import Lookup
     from everloop.settings import seconds
 
     if told is None:

@@ -29,18 +29,20 @@ def table_of_inputs(inputs: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
 
 
 def remembered(
-    model: Model, times: NDArray[np.float64], answers: NDArray[np.float64]
+    model: Model, inputs: Mapping[str, NDArray[Any]], times: NDArray[np.float64], answers: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return which rows a model was judged on out of time (known by a time that is theirs alone), and its answers."""
+    """Return which rows a model was judged on out of time (of its time, with its inputs), and its answers to them."""
     judged = judged_rows(model.bundle)
-    before, known = judged.times, judged.answers
-    alone = [
-        t
-        for t, count in zip(*np.unique(np.concatenate([before, times]), return_counts=True), strict=True)
-        if count == 2
-    ]
-    place = {t: i for i, t in enumerate(before.tolist())}
-    fair = np.isin(times, alone) & np.isin(times, before)
-    found = answers.copy()
-    found[fair] = known[[place[t] for t in times[fair].tolist()]].reshape(found[fair].shape)
+    place = {key: row for row, key in enumerate(_keys(judged.times, judged.inputs))}
+    known = [place.get(key, -1) for key in _keys(times, {name: inputs[name] for name in judged.inputs})]
+    fair, found = np.asarray(known) >= 0, answers.copy()
+    found[fair] = judged.answers[[row for row in known if row >= 0]].reshape(found[fair].shape)
     return fair, found
+
+
+def _keys(times: NDArray[np.float64], inputs: Mapping[str, NDArray[Any]]) -> list[int]:
+    """Return a number for each row that only rows of the same time and inputs share; pixels do not count."""
+    plain = {name: values.reshape(-1) for name, values in inputs.items() if values.size == len(times)}
+    table = pd.DataFrame({"": times} | plain)
+    keys: list[int] = pd.util.hash_pandas_object(table, index=False).tolist()
+    return keys

@@ -27,7 +27,7 @@ _RENDER: dict[System, Callable[[Described], dict[str, str]]] = {
 }
 
 
-def write_files(folder: Path, system: System, branch: str = "main", *, force: bool = False) -> list[str]:
+def write_files(folder: Path, system: System, branch: str | None = None, *, force: bool = False) -> list[str]:
     """Write a system's files into a project and return their paths; all of them, or none.
 
     Raises UsageError where one is there with other content, unless `force`.
@@ -43,9 +43,10 @@ def write_files(folder: Path, system: System, branch: str = "main", *, force: bo
     return list(files)
 
 
-def describe(folder: Path, branch: str = "main") -> Described:
+def describe(folder: Path, branch: str | None = None) -> Described:
     """Return what a project's files depend on; raises UsageError for a project below its repository's root."""
     settings = load(folder)
+    branch = branch or (git.branch(folder) if git.is_repository(folder) else "") or "main"
     if not re.fullmatch(r"\w[\w./-]*", branch):
         raise UsageError(f"--branch {branch!r}: letters, digits, '.', '_', '/' and '-' name a branch")
     if git.is_repository(folder) and (inside := git.prefix(folder)):

@@ -507,7 +507,7 @@ class Controller:
         """Count a candidate that was no better; after some in a row say so to a person, and act more rarely."""
         self.state.fruitless += 1
         if self.state.fruitless == FRUITLESS:
-            told = f"{FRUITLESS} retrainings in a row were no better than the champion: look at the data"
+            told = f"{FRUITLESS} retrainings in a row gave nothing better: look at their verdicts, and at the data"
             query = {"newest": version, "recalibrated": self.state.calibration.on}
             record_decision(connection, Decision(now, "ask", told, (), query), status="done")
 

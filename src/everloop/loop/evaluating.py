@@ -100,7 +100,7 @@ def _compared(workspace: Workspace, rows: Answered, rival: Mapping[str, Any], fo
     answers = answers_of(model, table_of_inputs(rows.inputs), schema)
     fair = rows.times > float(rival["window"]["until"])
     if not fair.any():
-        fair, answers = remembered(model, rows.times, answers)
+        fair, answers = remembered(model, rows.inputs, rows.times, answers)
     if fair.sum() < 2:
         return found
     own = rows.take(fair)

@@ -7,6 +7,8 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -202,19 +204,27 @@ def run_monitor(folder: Path, clock: Literal["wall", "event"]) -> None:
         with lease(place, "monitor"):
             monitor = Monitor(workspace)
             try:
+                firing: set[str] = set()
                 while not stop.is_set():
-                    for told in monitor.step(_now(workspace, clock)):
-                        if told.firing:
-                            _log.info(
-                                "%s fires: %.4g against %.4g",
-                                told.name,
-                                told.value,
-                                told.threshold,
-                                extra={"everloop": {"signal": told.name, "value": told.value}},
-                            )
+                    _log_changes(monitor.step(_now(workspace, clock)), firing)
                     stop.wait(POLL)
             finally:
                 monitor.close()
+
+
+def _log_changes(signals: Iterable[Signal], firing: set[str]) -> None:
+    """Log where a monitor begins to fire and where it is quiet again; `firing` are those that fire so far."""
+    for told in signals:
+        if told.firing == (told.name in firing):
+            continue
+        firing ^= {told.name}
+        moment = datetime.fromtimestamp(told.time, UTC).isoformat(timespec="minutes")
+        said = "fires" if told.firing else "is quiet again"
+        about = {"signal": told.name, "value": told.value, "time": told.time}
+        _log.info(
+            "%s %s: %.4g against %.4g at %s", told.name, said, told.value, told.threshold, moment,
+            extra={"everloop": about},
+        )  # fmt: skip
 
 
 def _now(workspace: Workspace, clock: Literal["wall", "event"]) -> float:

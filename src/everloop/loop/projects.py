@@ -109,7 +109,11 @@ def commit_all(folder: Path, message: str, *identity: str) -> bool:
 
     `identity` holds `-c` settings to commit with.
     """
-    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-q", "-m", message]):
+    for command in (
+        ["-c", "init.defaultBranch=main", "init", "-q"],
+        ["add", "-A"],
+        [*identity, "commit", "-q", "-m", message],
+    ):
         try:
             subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True, timeout=30)
         except (OSError, subprocess.SubprocessError):

@@ -295,7 +295,8 @@ def judge(
         known = Model.load(bundle, [PublicKey.of_text(key) for key in champion.keys], native=ask.native)
         fair, answered = times > champion.trained_until, answers_of(known, judged, schema)
         if not fair.any():  # no new rows (the code changed): its own out-of-time answers are fair too
-            fair, answered = remembered(known, times, answered)
+            inputs = {c.name: tensor_of(c, judged[c.name]) for c in schema.inputs}
+            fair, answered = remembered(known, inputs, times, answered)
         theirs = problem.loss(truth, problem.served(times, truth, answered))
         start = float(times[fair][0]) if fair.any() else 0.0
         evidence = msgspec.structs.replace(

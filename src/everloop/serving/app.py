@@ -21,12 +21,12 @@ from everloop.logs import configure_logs
 from everloop.serving.batching import Batching
 from everloop.serving.clock import ClockName, event_clock, wall_clock
 from everloop.serving.explain import Explainer
-from everloop.serving.features import Lookup, OnlineFeatures
+from everloop.serving.features import OnlineFeatures
 from everloop.serving.http import HttpApp
 from everloop.serving.limits import Limits
 from everloop.serving.metrics import Metrics
 from everloop.serving.models import ModelLoader
-from everloop.serving.options import JournalMode, ServeOptions, check_options
+from everloop.serving.options import JournalMode, Lookup, ServeOptions, check_options
 from everloop.serving.plan import PlanFile
 from everloop.serving.plane import Plane
 from everloop.serving.repository import Repository

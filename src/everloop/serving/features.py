@@ -14,26 +14,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 from everloop.errors import RequestError, SystemError_
+from everloop.serving.options import Lookup
 from everloop.serving.protocol import DATATYPES, Tensor
 from everloop.serving.tensors import flat_values
 from everloop.types import Column
 
-__all__ = ["Lookup", "OnlineFeatures"]
+__all__ = ["OnlineFeatures"]
 
 _ASKED_AT_ONCE = 16
 _PRESENT = "PRESENT"
 _UNKNOWN: dict[str, Any] = {"float64": None, "string": ""}
 """What stands for a value that the store does not know; a column of another type has to be sent."""
-
-
-class Lookup(msgspec.Struct, frozen=True):
-    """Which `features` (`view:feature`) are looked up by which `keys`, where, and in how many `seconds` at most."""
-
-    url: str
-    features: tuple[str, ...]
-    keys: tuple[str, ...]
-    seconds: float = 0.25
-    token: str | None = None
 
 
 class _Names(msgspec.Struct):

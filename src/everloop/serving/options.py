@@ -13,11 +13,20 @@ import msgspec
 from everloop.errors import UsageError
 from everloop.serving.batching import ALONE, Batching
 from everloop.serving.clock import ClockName
-from everloop.serving.features import Lookup
 
-__all__ = ["JournalMode", "ServeOptions", "check_options", "is_loopback"]
+__all__ = ["JournalMode", "Lookup", "ServeOptions", "check_options", "is_loopback"]
 
 JournalMode = Literal["written", "durable", "buffered"]
+
+
+class Lookup(msgspec.Struct, frozen=True):
+    """Which `features` (`view:feature`) are looked up by which `keys`, where, and in how many `seconds` at most."""
+
+    url: str
+    features: tuple[str, ...]
+    keys: tuple[str, ...]
+    seconds: float = 0.25
+    token: str | None = None
 
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,7 +76,7 @@ def _check_ranges(settings: Settings, text: str, path: str) -> None:
         (["training", "augment", "swap_words"], settings.training.augment.swap_words, 0.0, 0.9),
         (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
         (["deployment", "minimum_coverage"], settings.deployment.minimum_coverage, 0.0, 1.0),
-        (["deployment", "split"], settings.deployment.split, 0.0, 1.0),
+        (["deployment", "split"], settings.deployment.split, 0.001, 0.999),
         (["deployment", "max_latency_ratio"], settings.deployment.max_latency_ratio, 1.0, 1000.0),
         (["deployment", "max_disparity_increase"], settings.deployment.max_disparity_increase, 0.0, 1000.0),
         (["deployment", "minimum_labels"], settings.deployment.minimum_labels, 0, 1_000_000_000),
@@ -151,6 +151,10 @@ def _check_forms(settings: Settings, text: str, path: str) -> None:
         message = f"[tracking.mlflow] {mlflow!r}: write 'local', the URL of a tracking server, or false"
         raise SettingsError(message, path, line_of(text, ["tracking", "mlflow"]))
     _check_elastic(settings.elastic, text, path)
+    for key in ("token", "github_secret", "gitlab_secret"):
+        if not re.fullmatch(r"[A-Za-z_]\w*", getattr(settings.events, key)):
+            message = f"[events.{key}] the value: write the name of an environment variable, never the secret"
+            raise SettingsError(message, path, line_of(text, ["events", key]))
     if settings.serving.features:
         _check_features(settings.serving.features, text, path)
     if window not in ("auto", "all") and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?\s*[smhdw]", window):
@@ -231,7 +235,7 @@ def _check_searches(settings: Settings, text: str, path: str) -> None:
 
 def _check_elastic(elastic: Elastic, text: str, path: str) -> None:
     forms = {
-        "url": (r"(https?://.+)?", "write the URL of a server, or nothing"),
+        "url": (r"(https?://[^\s/]+(/\S*)?)?", "write the URL of a server, or nothing"),
         "api_key": (r"([A-Za-z_]\w*)?", "write the name of an environment variable, never the key"),
         "index": (r"[a-z0-9][a-z0-9_.-]{0,99}", "write small letters, digits, '.', '_' and '-'"),
     }

@@ -184,7 +184,7 @@ def _sort_objects(waiting: Sequence[Event], settings: Settings, book: Book, foun
         fresh, said = dict[str, dict[str, Any]](), "names no object"
         for full, one in _named(event):
             etag = str(one.get("etag", "")).strip('"')
-            if not full.startswith(f"{place}/") or ".." in PurePosixPath(full).parts:
+            if not full.startswith(f"{place}/") or ".." in PurePosixPath(full.removeprefix(place)).parts:
                 said = f"{full} lies outside of {place}"
             elif not fnmatch(PurePosixPath(full).name, pattern):
                 said = f"{full} is not what [data] source takes ({pattern!r})"

@@ -129,7 +129,7 @@ def test_json_lines_keep_texts_and_large_numbers(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_numbers_are_those_that_json_would_give(tmp_path_factory: pytest.TempPathFactory, values: list[float]) -> None:
     folder = tmp_path_factory.mktemp("numbers")
     write(folder, "a.csv", "x,y\n" + "".join(f"{v!r},1\n" for v in values))

@@ -124,7 +124,7 @@ TARGETS = [st.floats(-1e9, 1e9), st.sampled_from([0, 1]), st.booleans(), st.samp
 
 
 @given(st.data(), st.sampled_from(TARGETS), st.integers(20, 30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_rows_out_of_the_journal_are_the_rows_of_the_file(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, targets: st.SearchStrategy[Any], count: int
 ) -> None:

@@ -13,12 +13,21 @@ from tests.pushes import git
 
 from everloop import store as tables
 from everloop.data.sources.objects import listing
-from everloop.errors import SettingsError
+from everloop.errors import SettingsError, UsageError
 from everloop.loop.sensors import Sensors, sensors_of
 from everloop.loop.sensors.git import GitSensor
 from everloop.loop.sensors.schedule import ScheduleSensor
 from everloop.loop.sensors.storage import StorageSensor
 from everloop.loop.workspace import opened
+
+
+def test_a_branch_that_is_not_there_is_told(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "trunk")
+    sensor = GitSensor(tmp_path, "origin", "main", 60.0)
+    assert sensor.look({}, 1.0) == ({}, ())  # there is no commit yet
+    git(tmp_path, "commit", "-qm", "one", "--allow-empty")
+    with pytest.raises(UsageError, match="there is no branch 'main' to watch"):
+        sensor.look({}, 2.0)
 
 
 def test_a_branch_without_a_remote_is_looked_at_as_it_is(tmp_path: Path) -> None:
