@@ -26,7 +26,7 @@ from everloop.errors import BusyError, NotFoundError, UsageError
 from everloop.journal import Writer
 from everloop.loop.audit import retain
 from everloop.loop.commands import CLOCK, post
-from everloop.loop.drift import as_read, behind, latest, one, row_of
+from everloop.loop.drift import as_read, behind, episodes, latest, one, row_of
 from everloop.loop.lease import lease
 from everloop.loop.monitoring import LEASE, MONITOR, Monitor, MonitorState
 from everloop.loop.records import load_state
@@ -113,6 +113,13 @@ def test_what_moved_is_found_shown_and_drawn(workspace: Workspace, tmp_path: Pat
     assert {"estimated_loss", "data_drift", "freshness"} <= set(found)
     assert row_of(found["data_drift:hour"])["firing"] == "yes"
     assert as_read(found["data_drift:hour"])["end"].endswith("T00:00:00Z")
+    rung = episodes(workspace, "data_drift:hour")
+    firing = [row for row in signals(workspace) if row["name"] == "data_drift:hour" and row["firing"]]
+    assert rung[-1]["from"] == firing[0]["time"]
+    assert rung[0]["until"] is None
+    assert sum(one["windows"] for one in rung) == len(firing)
+    assert max(one["most"] for one in rung) == max(row["value"] for row in firing)
+    assert {one["signal"] for one in episodes(workspace)} - {"freshness"} == rang
     told = behind(workspace, found["data_drift:hour"])
     assert told
     assert all(row["hour"] > 1.4 for row in told)

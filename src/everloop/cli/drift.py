@@ -15,6 +15,7 @@ def drift(
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     records: Annotated[bool, typer.Option("--records", help="Print the predictions behind the signal.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Write a picture of what moved to this .png or .html.")] = None,
+    history: Annotated[bool, typer.Option("--history", help="Show when signals fired, and for how long.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the newest signals of the monitor, or one with its histograms and the predictions behind it."""
@@ -25,6 +26,9 @@ def drift(
 
     if records and signal is None:
         raise UsageError("--records needs a signal: name one, such as data_drift:temp or s-12")
+    if history:
+        _show_history(project, signal, json)
+        return
     with opened(project) as workspace:
         found = [one(workspace, signal)] if signal else latest(workspace)
         if plot is not None:
@@ -43,3 +47,22 @@ def drift(
         show_table("Signals", [row_of(signal) for signal in found])
     else:
         print("no window was judged yet: `everloop monitor` watches, and `everloop up` runs it")
+
+
+def _show_history(project: Path, signal: str | None, json: bool) -> None:
+    from everloop.cli.output import show_json, show_table
+    from everloop.loop.drift import episodes
+    from everloop.loop.workspace import opened
+    from everloop.types import show_time
+
+    with opened(project) as workspace:
+        found = episodes(workspace, signal)
+    if json:
+        show_json(found)
+    elif found:
+        rows = [
+            one | {"from": show_time(one["from"]), "until": one["until"] and show_time(one["until"])} for one in found
+        ]
+        show_table("When signals fired", rows)
+    else:
+        print("no signal has fired so far")

@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from everloop import store
 from everloop.errors import BusyError, CheckError, SystemError_, UsageError
-from everloop.loop.commands import post, result
+from everloop.loop.commands import DEPLOY, post, result
 from everloop.loop.election import elected, somebody_elected
 from everloop.loop.lease import holder, lease
 from everloop.loop.process import carry_out_asked
 from everloop.loop.runners import executor_of
+from everloop.loop.schemas import check_columns, frozen_schema
 from everloop.loop.story import Line, Story
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, opened
@@ -42,6 +43,8 @@ def ask(
     for what cannot be done, `CheckError` for a retraining that failed.
     """
     with opened(folder) as workspace:
+        if type == DEPLOY and (schema := frozen_schema(workspace)):
+            check_columns(workspace, schema)
         story, now = Story(workspace.store), time.time()
         event = Event(new_id(now), type, "command line", now, data=data)
         post(workspace.store, event)

@@ -16,7 +16,7 @@ from everloop.journal import Reader, Record
 from everloop.loop.workspace import Workspace
 from everloop.types import Prediction, show_time
 
-__all__ = ["as_read", "behind", "latest", "one", "row_of", "rows_of", "signal_of"]
+__all__ = ["as_read", "behind", "episodes", "latest", "one", "row_of", "rows_of", "signal_of"]
 
 SHOWN, NEWEST = 20, 5000
 _GUARDS = {"outliers": "outlier", "adversarial": "adversarial", "out_of_range": "schema"}
@@ -32,6 +32,32 @@ def latest(workspace: Workspace) -> list[dict[str, Any]]:
             newest.setdefault(row["name"], row)
     ranked = sorted(newest.values(), key=lambda r: (-r["firing"], -r["value"] / (r["threshold"] or 1), r["name"]))
     return [_shown(row) for row in ranked]
+
+
+def episodes(workspace: Workspace, name: str | None = None) -> list[dict[str, Any]]:
+    """Return when each signal, or one of them, fired and for how long, newest first; raises `NotFoundError`.
+
+    `most` is the highest of its values meanwhile, against the threshold at that time; `until` is None while it fires.
+    """
+    table = store.signal
+    query = sa.select(table.c.name, table.c.time, table.c.value, table.c.threshold, table.c.firing)
+    if name is not None:
+        query = query.where(table.c.name == one(workspace, name)["name"])
+    found, open_ = list[dict[str, Any]](), dict[str, dict[str, Any]]()
+    for row in workspace.store.rows(query.order_by(table.c.time, table.c.id)):
+        under_way = open_.get(row["name"])
+        if not row["firing"]:
+            if under_way is not None:
+                open_.pop(row["name"])["until"] = row["time"]
+            continue
+        if under_way is None:
+            begun = {"signal": row["name"], "from": row["time"], "until": None, "windows": 0, "most": row["value"]}
+            under_way = open_[row["name"]] = begun | {"threshold": row["threshold"]}
+            found.append(under_way)
+        under_way["windows"] += 1
+        if row["value"] > under_way["most"]:
+            under_way |= {"most": row["value"], "threshold": row["threshold"]}
+    return found[::-1]
 
 
 def one(workspace: Workspace, asked: str) -> dict[str, Any]:

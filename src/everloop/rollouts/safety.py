@@ -112,7 +112,9 @@ def _slices(evidence: Evidence) -> Verdict:
         name, test = worst
         return _told("slices", True, f"{name}: loss higher by {-test.mean:.4g}", test.log_e, bound, told)
     if not judged:
-        return Verdict("slices", "inconclusive", f"no slice has {needed} labels yet", told)
+        none = "no column is a category, or named in [deployment] slices"
+        why = f"no slice has {needed} labels yet" if evidence.slices else none
+        return Verdict("slices", "inconclusive", why, told)
     return Verdict("slices", "pass", f"slices: worse beyond doubt in none of {len(judged)}", told)
 
 
