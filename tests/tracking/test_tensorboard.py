@@ -19,7 +19,7 @@ Trained = Callable[[Task], RunRecord]
 
 
 @pytest.mark.slow
-def test_a_real_tensorboard_reads_the_curves(tmp_path: Path, trained: Trained) -> None:
+def test_a_real_tensorboard_reads_curves_histograms_and_the_graph(tmp_path: Path, trained: Trained) -> None:
     record, port = trained("regression"), free_port()
     write_events(tmp_path / "tensorboard", record)
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path / "tensorboard"), "--port", str(port)]
@@ -38,6 +38,19 @@ def test_a_real_tensorboard_reads_the_curves(tmp_path: Path, trained: Trained) -
             assert [step for _, step, _ in told] == list(curve.steps)
             assert [value for *_, value in told] == pytest.approx(list(curve.values), rel=1e-6)
             assert told[0][0] == record.finished
+        plugins = url.removesuffix("/scalars")
+        shown = {f"out_of_time/{name}" for name in ("answer", "truth", "error")}
+        assert set(httpx.get(f"{plugins}/histograms/tags").json()[run]) == shown
+        asked = {"run": run, "tag": "out_of_time/error"}
+        parts = httpx.get(f"{plugins}/histograms/histograms", params=asked).json()
+        assert record.judged is not None
+        rows = sum(count for _, _, bins in parts for *_, count in bins)
+        assert (len(parts), rows) == (20, pytest.approx(len(record.judged.times)))
+        drawn = httpx.get(f"{plugins}/graphs/graph", params={"run": run, "conceptual": "false"}).text
+        assert record.bundle is not None
+        for column in record.bundle.manifest.inputs:
+            assert f'name: "{column.name}"' in drawn
+        assert 'op: "TreeEnsembleRegressor"' in drawn
     finally:
         process.terminate()
         process.wait()
