@@ -169,6 +169,7 @@ class Project:
                 rows,
                 lambda raw: prepare(self.settings.training.features, self.folder, raw),
                 folder=self.folder / "data",
+                online=self.settings.serving.features,
             )
 
     def feedback(self, rows: pd.DataFrame, value: str | None = None, url: str | None = None, token: str = "") -> int:

@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pandas as pd
 import pytest
-from tests.serving.sites import Site, named, open_plane, read_journal, rides_plan
+from tests.serving.sites import Site, Start, named, open_plane, read_journal, rides_plan
 
-from everloop.errors import RequestError, SystemError_, UsageError
+from everloop.errors import DataError, RequestError, SystemError_, UsageError
+from everloop.loop.client import Client
+from everloop.loop.tables import predict_rows
 from everloop.serving.features import OnlineFeatures
 from everloop.serving.metrics import Metrics
 from everloop.serving.options import Lookup, ServeOptions, check_options
 from everloop.serving.plane import Context
 from everloop.serving.protocol import ExplainRequest, InferRequest, InferResponse, Tensor
+from everloop.settings import Features
 from everloop.types import Column, Prediction
 
 WEATHER = ("weather:temp", "weather:hum")
@@ -220,3 +224,19 @@ def test_a_store_without_keys_is_refused() -> None:
     )
     with pytest.raises(UsageError, match="needs its URL, the features that are looked up and the keys"):
         check_options(options)
+
+
+def test_a_table_is_sent_with_keys_in_place_of_features(site: Site, start: Start) -> None:
+    site.write(1)
+    online, asked = Features(url="http://store", features=WEATHER, keys=("station",)), list[dict[str, Any]]()
+    told = ("--features", *WEATHER, "--feature-keys", "station", "--feature-timeout", "30")
+    rows = pd.DataFrame({"hour": [1.0, 2.0], "station": ["Bonn", "Oslo"]})
+    with store(as_feast, asked) as url, start(site, "--feature-store", url, *told) as server:
+        with contextlib.closing(Client(server.url, "rides", 10.0)) as client:
+            answered = predict_rows(client, rows, lambda raw: raw, online=online)
+            whole = predict_rows(client, answered[["hour"]].assign(temp=0.0, hum=0.0), lambda raw: raw, online=online)
+            with pytest.raises(DataError, match="column 'station' is missing"):
+                predict_rows(client, rows[["hour"]], lambda raw: raw, online=online)
+    assert answered["prediction"].tolist() == [1.75, 2.0]
+    assert whole["prediction"].tolist() == [1.0, 2.0]
+    assert len(asked) == 1

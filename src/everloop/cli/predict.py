@@ -42,6 +42,7 @@ def predict(
             bar.progress,
             str(file),
             file.parent,
+            settings.serving.features,
         )
     if out is not None:
         answered.to_csv(out, index=False)

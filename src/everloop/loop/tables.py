@@ -13,6 +13,7 @@ from everloop.data.sources import files
 from everloop.errors import DataError, SystemError_, UsageError, close_match
 from everloop.loop.client import Client, infer_request
 from everloop.serving.protocol import FeedbackItem
+from everloop.settings import Features
 
 __all__ = ["label_rows", "predict_rows", "read_rows"]
 
@@ -35,15 +36,18 @@ def predict_rows(
     progress: Progress = lambda _done, _total: None,
     source: str = "the rows",
     folder: Path | None = None,
+    online: Features | None = None,
 ) -> pd.DataFrame:
     """Return rows with `prediction_id`, `row`, `version` and the model's outputs beside them.
 
     Rows that lack a column of the model are asked as `prepare` returns them, which must keep their index. Raises
     `DataError` for a missing column; the columns that the model does not take stay as they are. Images and videos are
-    bytes, arrays, base64, URLs, or names of files below `folder`.
+    bytes, arrays, base64, URLs, or names of files below `folder`. Features that the server looks up `online` may be
+    missing where their keys are there.
     """
     inputs = {column.name: column.datatype for column in client.metadata().inputs}
     given = given.reset_index(drop=True)
+    inputs = _sent(inputs, given, online) if online else inputs
     table = given if set(inputs) <= set(given.columns) else prepare(given)
     for name in inputs:
         if name not in table.columns:
@@ -72,6 +76,18 @@ def predict_rows(
         progress(start + len(rows), len(table))
     told = pd.DataFrame(answers, index=table.index)
     return given.join(told.rename(columns={name: f"{name}_answer" for name in told if name in given}), how="right")
+
+
+def _sent(inputs: dict[str, str], table: pd.DataFrame, online: Features) -> dict[str, str]:
+    """Return the datatypes of the columns that are sent: the keys of features in place of those that are missing."""
+    known = {feature.rpartition(":")[2] for feature in online.features}
+    lacking = {name for name in inputs if name in known and name not in table}
+    kept = {name: datatype for name, datatype in inputs.items() if name not in lacking}
+    if not lacking:
+        return kept
+    kinds = {"i": "INT64", "u": "INT64", "f": "FP64", "b": "BOOL"}
+    keys = [key for key in online.keys if key not in kept]
+    return kept | {key: kinds.get(table[key].dtype.kind, "BYTES") if key in table else "BYTES" for key in keys}
 
 
 def label_rows(
