@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -52,7 +53,7 @@ def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:
                 "acts": "" if section is None else triggers.when if name in names_in(triggers.when) else "by itself",
                 "last": f"{last['id']} {last['response']}: {last['reason']}" if last else "",
                 "decided": show_time(last["time"]) if last else "",
-                "cooldown_left": f"{left:.0f} s" if left > 0 else "",
+                "cooldown_left": str(timedelta(seconds=round(left))) if left > 0 else "",
             }
         )
     return rows
