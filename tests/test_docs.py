@@ -122,6 +122,12 @@ def _shown(value: Any) -> str:
     return value if value in ("on", "off") else f"`{json.dumps(value)}`"
 
 
+def test_help_keeps_the_names_of_tables() -> None:
+    for file in sorted((ROOT / "src" / "everloop" / "cli").glob("*.py")):
+        for text in re.findall(r'help="([^"]*)"', file.read_text()):
+            assert not re.search(r"(?<!\\)\[[a-z]", text), f"{file.name}: {text!r} loses a table's name: write \\\\["
+
+
 def test_links_and_pictures_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):

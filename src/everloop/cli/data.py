@@ -49,7 +49,7 @@ def add(
 
 @data.command()
 def pull(
-    source: Annotated[list[str] | None, typer.Option(help="One of [data.sources]. Default: all.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="One of \\[data.sources]. Default: all.")] = None,
     project: Folder = Path("."),
     json: Json = False,
 ) -> None:
@@ -85,7 +85,7 @@ def pull(
 
 @data.command()
 def check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Default: those of [data] source.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Default: those of \\[data] source.")] = None,
     project: Folder = Path("."),
     json: Json = False,
 ) -> None:

@@ -13,7 +13,7 @@ __all__ = ["label"]
 label = typer.Typer(name="label", help="Choose rows to label, and take their labels.", no_args_is_help=True)
 Folder = Annotated[Path, typer.Option("--project", help="The project's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str | None, typer.Option(help="The server of served rows. Default: [serving] host and port.")]
+Url = Annotated[str | None, typer.Option(help="The server of served rows. Default: \\[serving] host and port.")]
 studio = typer.Typer(name="studio", help="Rows to Label Studio, and their labels back.", no_args_is_help=True)
 label.add_typer(studio)
 Studio = Annotated[str, typer.Option("--url", help="Label Studio, such as http://127.0.0.1:8080.")]

@@ -12,8 +12,8 @@ __all__ = ["tune"]
 
 
 def tune(
-    trials: Annotated[int | None, typer.Option(help="Of the study in all. Default: [tuning] trials.", min=1)] = None,
-    minutes: Annotated[float | None, typer.Option(help="None begins later. Default: [tuning] minutes.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Of the study in all. Default: \\[tuning] trials.", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(help="None begins later. Default: \\[tuning] minutes.")] = None,
     write: Annotated[bool, typer.Option(help="Write the best into the project file, where it is better.")] = True,
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -63,7 +63,7 @@ def trainable(schema: Schema, labelled: pd.DataFrame) -> bool:
 def suggestions(schema: Schema, said: Floats) -> tuple[list[Any], list[float | None]]:
     """Return the likeliest class of each row and its probability; of numbers no probability is known."""
     if said.ndim == 1:
-        return said.tolist(), [None] * len(said)
+        return [float(f"{value:.4g}") for value in said], [None] * len(said)
     best = said.argmax(axis=1)
     return [schema.classes[place] for place in best.tolist()], said[np.arange(len(said)), best].tolist()
 
