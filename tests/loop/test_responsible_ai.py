@@ -134,7 +134,8 @@ def test_what_cannot_be_looked_at_is_refused(folder: Path, tmp_path: Path) -> No
     ("options", "told"),
     [
         (["--serve"], "--serve shows them"),
-        (["--responsible-ai", "insights", "--out", "page.html"], "in place of --out's page"),
+        (["--responsible-ai", "insights", "--out", "page.html"], "in place of all else"),
+        (["--responsible-ai", "insights", "--attacks"], "in place of all else"),
         (["v2", "--responsible-ai", "insights", "--serve"], "holds insights of v1, not of v2"),
     ],
 )
