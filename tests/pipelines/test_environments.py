@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.pipelines import apart_steps as steps
 
 from everloop.errors import StepError, UsageError
 from everloop.pipelines import Engine, Environment, Resources, environments, pipeline
-from everloop.pipelines.environments import build, place_of, uv_environment
+from everloop.pipelines.environments import build, everloop_name, place_of, uv_environment
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,20 @@ def test_a_step_runs_in_its_own_python_without_the_projects_packages(engine: Eng
     found = engine.run(look, {"numbers": [1, 2, 3]}).value
     assert found == {"prefix": str(place_of(steps.BARE)), "numpy": False, "sum": 6}
     assert engine.run(look, {"numbers": [1, 2, 3]}).executions[0].status == "cached"
+
+
+def test_an_everloop_of_other_sources_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "package" / "module.py"
+    file.parent.mkdir()
+    file.write_text("x = 1\n")
+    monkeypatch.setattr(environments, "files", lambda _: file.parent)
+    first = everloop_name()
+    (file.parent / "module.pyc").write_bytes(b"compiled")
+    assert everloop_name() == first
+    file.write_text("x = 2\n")
+    assert everloop_name() != first
+    monkeypatch.setattr(environments, "everloop_source", lambda: f"everloop=={version('everloop')}")
+    assert everloop_name() == version("everloop")
 
 
 def test_folders_bytes_and_several_outputs_travel_as_files(engine: Engine) -> None:

@@ -19,7 +19,7 @@ from everloop import git
 from everloop import store as tables
 from everloop.errors import CheckError, NotFoundError, UsageError
 from everloop.loop.workspace import Workspace
-from everloop.pipelines.environments import build_from, everloop_source
+from everloop.pipelines.environments import build_from, everloop_name
 from everloop.settings import Settings, load
 
 __all__ = ["Code", "build_version", "code_of", "deploy_version", "run_tests", "test_version", "versions"]
@@ -159,8 +159,8 @@ def _packages(folder: Path, settings: Settings) -> tuple[str | None, dict[str, A
     file = folder / named
     if not file.is_file():
         raise UsageError(f"[pipelines] requirements = {named!r}: commit {folder} holds no such file")
-    python = build_from(file.read_text(encoding="utf-8"), everloop_source())
-    return str(python), {"requirements": file.read_text(encoding="utf-8"), "everloop": everloop_source()}
+    requirements = file.read_text(encoding="utf-8")
+    return str(build_from(requirements)), {"requirements": requirements, "everloop": everloop_name()}
 
 
 def _distributions() -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from importlib.resources import files
 from pathlib import Path
 
 import msgspec
@@ -16,7 +18,7 @@ import msgspec
 from everloop.errors import SystemError_, UsageError
 from everloop.pipelines.declared import Environment
 
-__all__ = ["build", "build_from", "everloop_source", "place_of", "uv", "uv_environment"]
+__all__ = ["build", "build_from", "everloop_name", "everloop_source", "place_of", "uv", "uv_environment"]
 
 _LAST_LINES = 12
 LOCK = "lock.txt"
@@ -38,14 +40,14 @@ def build(environment: Environment) -> Path:
     return _built(place_of(environment), wanted, install)
 
 
-def build_from(requirements: str, everloop: str) -> Path:
-    """Return the Python of an environment with what a requirements file names, and Everloop, installed last.
+def build_from(requirements: str) -> Path:
+    """Return the Python of an environment with what a requirements file names, and this Everloop, installed last.
 
     Pins with hashes are held to them. Raises UsageError with uv's own reason.
     """
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    place = place_of(Environment((requirements, everloop), version))
-    return _built(place, version, lambda python: _install_from(place, python, requirements, everloop))
+    place = place_of(Environment((requirements, everloop_name()), version))
+    return _built(place, version, lambda python: _install_from(place, python, requirements))
 
 
 def everloop_source() -> str:
@@ -53,6 +55,17 @@ def everloop_source() -> str:
     told = metadata.distribution("everloop").read_text("direct_url.json")
     url = msgspec.json.decode(told)["url"] if told else ""
     return url.removeprefix("file://") if url.startswith("file://") else f"everloop=={metadata.version('everloop')}"
+
+
+def everloop_name() -> str:
+    """Return what tells this Everloop from any other: its version, and its files where a folder holds its sources."""
+    version = metadata.version("everloop")
+    if everloop_source() == f"everloop=={version}":
+        return version
+    digest, package = hashlib.sha256(), Path(str(files("everloop")))
+    for file in sorted(path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+        digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes())
+    return f"{version}+{digest.hexdigest()[:16]}"
 
 
 def place_of(environment: Environment) -> Path:
@@ -77,11 +90,11 @@ def _built(place: Path, version: str, install: Callable[[Path], None]) -> Path:
     return python
 
 
-def _install_from(place: Path, python: Path, requirements: str, everloop: str) -> None:
+def _install_from(place: Path, python: Path, requirements: str) -> None:
     file = place / "requirements.txt"
     file.write_text(requirements, encoding="utf-8")
     uv("pip", "install", "--python", str(python), "-r", str(file))
-    uv("pip", "install", "--python", str(python), "--no-deps", everloop)
+    uv("pip", "install", "--python", str(python), "--no-deps", everloop_source())
 
 
 def uv(*arguments: str) -> str:
