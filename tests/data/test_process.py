@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
 from everloop.data import by_row, process
+from everloop.data.process import singles
 from everloop.errors import DataError, SettingsError
 from everloop.settings import Process
 
@@ -78,3 +81,18 @@ def test_what_cannot_be_done_is_told() -> None:
     with pytest.raises(DataError, match="column 'city' is no number in row 1: 'Berlin'") as error:
         process(ROWS, Process(coerce={"city": "number"}), "time", {})
     assert error.value.rows == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("by", ["rows", ("id",), ("city", "id")])
+@pytest.mark.parametrize("time", ["time", "seconds", None])
+def test_doubles_of_a_table_in_parts_are_those_of_the_whole(by: Any, time: str | None) -> None:
+    rows = pd.concat([ROWS, ROWS.iloc[[2, 0]], ROWS.assign(time=None)[:2]], ignore_index=True)
+    rows["seconds"] = [3.0, 1.0, 2.0, 2.0, 3.0, None, 7.0, 3.0]
+    told = Process(deduplicate=by)
+    whole = process(rows, told, time, {})
+    for size in (1, 3, 8):
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        single = singles(iter(parts), told, time)
+        assert single is not None
+        assert_frame_equal(pd.concat([process(part, told, time, {}, single) for part in parts]), whole)
+    assert singles(iter(parts), Process(), time) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +14,8 @@ from tests.projects import history, write_project
 from everloop import git
 from everloop.data.quarantine import listed
 from everloop.errors import EverloopError
-from everloop.loop.checking import file_table
 from everloop.loop.dataset import add_data, check_data, quarantine_of
+from everloop.loop.parts import parts_of
 from everloop.loop.workspace import opened
 
 NOW = 1_735_689_600.0  # 2025-01-01
@@ -166,6 +166,17 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
 }
 
 
+@pytest.fixture(params=[0, 37], ids=["whole", "parts"])
+def reading(project: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Read files whole, or so many rows at a time: what is said of them is the same."""
+    file = project / "everloop.toml"
+    text = file.read_text()
+    file.write_text(text.replace("[data]\n", f"[data]\nchunk_rows = {request.param}\n"))
+    yield
+    file.write_text(text)
+
+
+@pytest.mark.usefixtures("reading")
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_data_is_refused_and_nothing_changes(project: Path, tmp_path: Path, kind: str) -> None:
     write, told = KINDS[kind]
@@ -184,17 +195,18 @@ def test_bad_data_is_refused_and_nothing_changes(project: Path, tmp_path: Path, 
     assert (place / id / kept.file).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.usefixtures("reading")
 def test_good_data_of_odd_kinds_is_taken(project: Path, tmp_path: Path) -> None:
     """A mark of byte order, mixed ends of lines, missing last end of line: the rows are the same."""
     with opened(project) as workspace:
         settings = workspace.settings
-        plain, _ = file_table(settings, project, raw("new.csv", lambda text: text)(tmp_path))
+        plain = parts_of(settings, project, raw("new.csv", lambda text: text)(tmp_path)).whole()
         for name, content in (
             ("bom.csv", lambda text: b"\xef\xbb\xbf" + text.encode()),
             ("mixed.csv", lambda text: text.replace("\n", "\r\n", 100)),
             ("cut.csv", lambda text: text.rstrip("\n")),
         ):
-            odd, _ = file_table(settings, project, raw(name, content)(tmp_path))
+            odd = parts_of(settings, project, raw(name, content)(tmp_path)).whole()
             pd.testing.assert_frame_equal(odd, plain)
         assert check_data(workspace, [tmp_path / "new.csv"], NOW)[:2] == (400, [])
 

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from tests.projects import history, write_project
 
-from everloop.data import infer, schema_file
+from everloop.data import Schema, infer, schema_file
 from everloop.errors import DataError
 from everloop.journal import Writer
 from everloop.loop.asking import ask
 from everloop.loop.checking import frozen_from, served_inputs, skew
 from everloop.loop.commands import RETRAIN
 from everloop.loop.dataset import check_data
+from everloop.loop.parts import Parts, Reading, Shown
 from everloop.loop.workspace import opened
-from everloop.settings import Data
 from everloop.types import Prediction
 
 
@@ -46,11 +47,19 @@ def test_skew_between_training_and_serving(tmp_path: Path) -> None:
     assert notes[0].startswith("column 'b' is served otherwise than it was trained on: median 0.")
 
 
-def test_nothing_is_frozen_from_a_target_that_never_changes() -> None:
-    data = Data(target="y", time="time")
+@pytest.mark.parametrize("chunk_rows", [0, 7])
+def test_nothing_is_frozen_from_a_target_that_never_changes(chunk_rows: int, tmp_path: Path) -> None:
+    reading = Reading(None, ".", "y", "time", None, chunk_rows=chunk_rows)
     rows = history()[:30]
-    assert frozen_from([rows], "time", data).target.name == "y"
+
+    def frozen(rows: pd.DataFrame) -> Schema:
+        rows.to_csv(tmp_path / "rows.csv", index=False)
+        shown = Shown(reading)
+        shown.take(Parts("rows.csv", tmp_path, reading, tmp_path))
+        return frozen_from(shown, "y")
+
+    assert frozen(rows).target.name == "y"
     with pytest.raises(DataError, match=r"column 'y' \(the target\) is 1.5 in all rows: there is nothing to learn"):
-        frozen_from([rows.assign(y=1.5)], "time", data)
+        frozen(rows.assign(y=1.5))
     with pytest.raises(DataError, match="column 'a' holds no value"):
-        frozen_from([rows.assign(a=None)], "time", data)
+        frozen(rows.assign(a=None))

@@ -54,13 +54,15 @@ def infer(
     time: str,
     task: Task | None = None,
     media: Mapping[str, Column] = {},
+    rows: int | None = None,
 ) -> Schema:
     """Return the schema that a table shows; raises `DataError` naming what cannot be used.
 
     Numbers become float64, and so do booleans of which some are missing; other booleans stay bool. Text
     becomes a categorical string where it repeats (at most 100 values, in less than a fifth of the rows),
     else text; a missing text is the empty one. Without `task`, a target of text, booleans or at most 20
-    whole numbers is a class. `media` are columns of images and videos, which nobody could tell from texts.
+    whole numbers is a class. `media` are columns of images and videos, which nobody could tell from texts. Of a
+    table of so many `rows` its `Witnesses` show the same.
     """
     known = [str(c) for c in frame.columns]
     for name, role in ((target, "target"), (time, "time")):
@@ -71,7 +73,7 @@ def infer(
     if lacking := [name for name in media if name not in frame.columns]:
         raise DataError(f"[data.columns.{lacking[0]}] there is no such column{close_match(lacking[0], known)}")
     inputs = tuple(
-        media[name] if name in media else _column(frame[name], str(name))
+        media[name] if name in media else _column(frame[name], str(name), rows or len(frame))
         for name in frame.columns
         if name not in (target, time)
     )
@@ -91,7 +93,7 @@ def infer(
         )
     if kind == "text":
         raise DataError(f"column {target!r} is text: set [data] task = 'classification'")
-    return Schema(inputs, _column(_numbers(answers, target), target), time, task)
+    return Schema(inputs, _column(_numbers(answers, target), target, len(answers)), time, task)
 
 
 def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -130,8 +132,11 @@ def _readings(frame: pd.DataFrame, schema: Schema) -> Iterator[tuple[str, Callab
     yield schema.target.name, partial(_targets, frame[schema.target.name], schema)
 
 
-def timed(frame: pd.DataFrame, time: str | None) -> tuple[pd.DataFrame, str]:
-    """Return a table and its time column's name; without one, the order of the rows becomes a column of times."""
+def timed(frame: pd.DataFrame, time: str | None, before: int = 0) -> tuple[pd.DataFrame, str]:
+    """Return a table and its time column's name; without one, the order of the rows becomes a column of times.
+
+    `before` is how many rows came in earlier parts.
+    """
     if time is not None:
         return frame, time
     if ORDER in frame.columns:
@@ -140,7 +145,7 @@ def timed(frame: pd.DataFrame, time: str | None) -> tuple[pd.DataFrame, str]:
         )
     if likely := next((name for name in frame.columns if _looks_like_time(frame[name])), None):
         raise DataError(f"column {likely!r} looks like the time of a row: name it as [data] time, or drop it")
-    return frame.assign(**{ORDER: EPOCH + np.arange(len(frame)) * 60.0}), ORDER
+    return frame.assign(**{ORDER: EPOCH + (before + np.arange(len(frame))) * 60.0}), ORDER
 
 
 def event_times(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
@@ -164,7 +169,7 @@ def label(value: Any, schema: Schema) -> str | int | bool | float | None:
     return next((known for known in schema.classes if str(known) == text), None)
 
 
-def _column(values: pd.Series[Any], name: str) -> Column:
+def _column(values: pd.Series[Any], name: str, rows: int) -> Column:
     if values.isna().all():
         raise DataError(f"column {name!r} holds no value: drop it in the features function")
     kind = _kind(values, name)
@@ -174,7 +179,7 @@ def _column(values: pd.Series[Any], name: str) -> Column:
         numbers = _numbers(values, name)
         return Column(name, "float64", minimum=float(numbers.min()), maximum=float(numbers.max()))
     distinct = sorted({_text(v) for v in values.unique()})
-    if len(distinct) <= CATEGORIES and len(distinct) < max(2, CATEGORY_SHARE * len(values)):
+    if len(distinct) <= CATEGORIES and len(distinct) < max(2, CATEGORY_SHARE * rows):
         return Column(name, "string", "categorical", categories=tuple(distinct))
     return Column(name, "string", "text")
 

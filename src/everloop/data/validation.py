@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from everloop.data.schema import Schema, conform, event_times, misfits
 from everloop.errors import DataError, SettingsError, close_match
 from everloop.settings import Checks, Rule, seconds
 
-__all__ = ["Fault", "Report", "row_numbers", "validate"]
+__all__ = ["Fault", "Report", "Validation", "row_numbers", "validate"]
 
 Rows = Literal["file", "files", "served"]
 
@@ -41,12 +41,6 @@ class Report(msgspec.Struct, frozen=True):
         """The rows that are at fault, in order."""
         return sorted({row for fault in self.faults for row in fault.rows})
 
-    @property
-    def told(self) -> str:
-        """The first fault in a sentence, and how many more there are."""
-        more = len(self.faults) - 1
-        return f"{self.faults[0].reason}{f' (and {more} more)' if more else ''}"
-
 
 def validate(
     frame: pd.DataFrame, schema: Schema, checks: Checks, *, of: Rows = "file", now: float | None = None
@@ -56,23 +50,84 @@ def validate(
     `of` a `file` they are one delivery, complete, in its order, and of no time behind `now`; of `files`, all that there
     is; `served`, what clients asked for.
     """
-    if missing := [name for name in (schema.time, *schema.names, schema.target.name) if name not in frame.columns]:
-        known = [str(c) for c in frame.columns]
-        told = [Fault(n, f"column {n!r} is missing{close_match(n, known)}") for n in missing]
-        return Report(tuple(told), None)
-    plain, numbers, faults = frame.reset_index(drop=True), row_numbers(frame), list[Fault]()
-    table = _conformed(plain, schema)
-    if table is None:
-        faults += [Fault(_named(error), str(error), error.rows) for error in misfits(frame, schema)]
-        plain = plain.drop(index=sorted({row for fault in faults for row in fault.rows}))
-        table = _conformed(plain, schema) if len(plain) else None
-    if of != "served":
-        faults += _of_files(frame, schema, checks, of)
-    if table is not None:
-        if now is not None:
-            faults += _future(table, schema, now + seconds(checks.future), numbers)
-        faults += _rules(table, plain, checks, numbers, of)
-    return Report(tuple(faults), table)
+    validation = Validation(schema, checks, of=of, now=now)
+    report = validation.part(frame)
+    return Report((*report.faults, *validation.whole()), report.table)
+
+
+class Validation:
+    """`validate` for a table that comes in parts, with all that must be remembered between them."""
+
+    def __init__(self, schema: Schema, checks: Checks, *, of: Rows = "file", now: float | None = None) -> None:
+        self._schema, self._checks, self._of, self._now = schema, checks, of, now
+        self._rows, self._present = 0, dict.fromkeys(schema.names, 0)
+        self._before = _Before()
+
+    def part(self, frame: pd.DataFrame) -> Report:
+        """Return what is wrong with the next rows; positions are those in this part."""
+        schema, checks, now = self._schema, self._checks, self._now
+        if missing := [n for n in (schema.time, *schema.names, schema.target.name) if n not in frame.columns]:
+            known = [str(c) for c in frame.columns]
+            return Report(tuple(Fault(n, f"column {n!r} is missing{close_match(n, known)}") for n in missing), None)
+        plain, numbers, faults = frame.reset_index(drop=True), row_numbers(frame), list[Fault]()
+        table = _conformed(plain, schema)
+        if table is None:
+            faults += [Fault(_named(error), str(error), error.rows) for error in misfits(frame, schema)]
+            plain = plain.drop(index=sorted({row for fault in faults for row in fault.rows}))
+            table = _conformed(plain, schema) if len(plain) else None
+        if self._of == "file" and checks.extra == "refuse" and not self._rows:
+            faults += _unknown(frame, schema)
+        self._rows += len(frame)
+        for name in schema.names:
+            self._present[name] += int(_without_gaps(frame[name]).notna().sum())
+        if table is not None:
+            if now is not None and self._of != "served":
+                faults += _future(table, schema, now + seconds(checks.future), numbers)
+            faults += _rules(table, plain, checks, numbers, self._of, self._before)
+        return Report(tuple(faults), table)
+
+    def whole(self) -> list[Fault]:
+        """Return what no single row shows, once all parts were looked at: columns without any value, or too few."""
+        faults = list[Fault]()
+        for name, present in self._present.items() if self._of != "served" and self._rows else ():
+            rule, share = self._checks.columns.get(name, Rule()), present / self._rows
+            if self._rows > 1 and not present:
+                faults.append(Fault(name, f"column {name!r} holds no value at all"))
+            elif share < rule.present:
+                told = f"column {name!r} holds a value in {share:.1%} of the rows, [data.checks] asks for"
+                faults.append(Fault(name, f"{told} {rule.present:.1%}"))
+        return faults
+
+
+class _Before:
+    """What earlier parts held, as far as rules compare rows: hashes of values that must be unique, and last values."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, NDArray[np.uint64]] = {}
+        self._last: dict[str, Any] = {}
+
+    def single(self, values: pd.Series[Any]) -> pd.Series[Any]:
+        """Return which values come for the first time."""
+        name, hashes = str(values.name), pd.util.hash_pandas_object(values, index=False).to_numpy()
+        found = ~values.duplicated()
+        return found & ~np.isin(hashes, self._seen[name], kind="sort") if name in self._seen else found
+
+    def rising(self, values: pd.Series[Any]) -> pd.Series[Any]:
+        """Return which values are not less than the one before."""
+        before = values.shift()
+        if len(values) and str(values.name) in self._last:
+            before.iloc[0] = self._last[str(values.name)]
+        return ~(values < before.ffill())
+
+    def keep(self, subject: pd.DataFrame, rules: Mapping[str, Rule]) -> None:
+        """Remember what the rows hold."""
+        for name, rule in rules.items():
+            values = subject[name].dropna() if name in subject else pd.Series(dtype=object)
+            if rule.unique and len(values):
+                hashes = pd.util.hash_pandas_object(values, index=False).to_numpy()
+                self._seen[name] = np.union1d(self._seen.get(name, hashes), hashes)
+            if rule.increasing and len(values):
+                self._last[name] = values.iloc[-1]
 
 
 def _conformed(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame | None:
@@ -99,19 +154,10 @@ def _named(error: DataError) -> str:
     return found[1] if found else ""
 
 
-def _of_files(frame: pd.DataFrame, schema: Schema, checks: Checks, of: Rows) -> Iterator[Fault]:
-    """Give what no single row shows: columns without any value, or too few; columns that nobody knows."""
-    for column in schema.inputs:
-        values, rule = frame[column.name], checks.columns.get(column.name, Rule())
-        missing = _without_gaps(values).isna()
-        share = 1 - float(missing.mean())
-        if len(frame) > 1 and share == 0:
-            yield Fault(column.name, f"column {column.name!r} holds no value at all")
-        elif share < rule.present:
-            told = f"column {column.name!r} holds a value in {share:.1%} of the rows, [data.checks] asks for"
-            yield Fault(column.name, f"{told} {rule.present:.1%}")
+def _unknown(frame: pd.DataFrame, schema: Schema) -> Iterator[Fault]:
+    """Give columns that nobody knows."""
     known = {*schema.names, schema.time, schema.target.name}
-    if of == "file" and checks.extra == "refuse" and (extra := [str(c) for c in frame.columns if c not in known]):
+    if extra := [str(c) for c in frame.columns if c not in known]:
         yield Fault(extra[0], f"column {extra[0]!r} is none of the schema's{close_match(extra[0], known)}")
 
 
@@ -124,7 +170,7 @@ def _future(table: pd.DataFrame, schema: Schema, latest: float, numbers: NDArray
 
 
 def _rules(
-    table: pd.DataFrame, frame: pd.DataFrame, checks: Checks, numbers: NDArray[np.int64], of: Rows
+    table: pd.DataFrame, frame: pd.DataFrame, checks: Checks, numbers: NDArray[np.int64], of: Rows, before: _Before
 ) -> Iterator[Fault]:
     """Run pandera over the columns that have rules; a column that only the file has keeps its own values."""
     if not checks.columns and not checks.rows:
@@ -136,14 +182,18 @@ def _rules(
     ruled = [name for name in known if name in checks.columns or any(name in rule for rule in checks.rows)]
     subject = pd.DataFrame({n: _without_gaps(table[n] if n in table else frame[n]) for n in ruled})
     subject = subject if subject.index.is_monotonic_increasing else subject.sort_index()
-    yield from _broken(subject, checks, numbers, of)
+    yield from _broken(subject, checks, numbers, of, before)
+    if of != "served":
+        before.keep(subject, checks.columns)
 
 
-def _broken(subject: pd.DataFrame, checks: Checks, numbers: NDArray[np.int64], of: Rows) -> Iterator[Fault]:
+def _broken(
+    subject: pd.DataFrame, checks: Checks, numbers: NDArray[np.int64], of: Rows, before: _Before
+) -> Iterator[Fault]:
     import pandera.pandas as pa
 
     columns = {
-        name: pa.Column(None, _column_checks(rule, of), nullable=True)
+        name: pa.Column(None, _column_checks(rule, of, before), nullable=True)
         for name, rule in checks.columns.items()
         if name in subject
     }
@@ -165,7 +215,7 @@ def _broken(subject: pd.DataFrame, checks: Checks, numbers: NDArray[np.int64], o
                 yield Fault("", f"{check} in {_told(rows, numbers)}", rows)
 
 
-def _column_checks(rule: Rule, of: Rows) -> list[Any]:
+def _column_checks(rule: Rule, of: Rows, before: _Before) -> list[Any]:
     import pandera.pandas as pa
 
     found = []
@@ -178,9 +228,9 @@ def _column_checks(rule: Rule, of: Rows) -> list[Any]:
     if rule.regex is not None:
         found.append(pa.Check(partial(_matching, re.compile(rule.regex)), error=f"does not match {rule.regex!r}"))
     if rule.unique and of != "served":
-        found.append(pa.Check(lambda values: ~values.duplicated(), error="comes twice"))
+        found.append(pa.Check(before.single, error="comes twice"))
     if rule.increasing and of == "file":
-        found.append(pa.Check(lambda values: ~(values < values.ffill().shift()), error="goes back"))
+        found.append(pa.Check(before.rising, error="goes back"))
     return found
 
 

@@ -1,66 +1,70 @@
-"""A project's files as its trainings read them, and what a person should know of their rows."""
+"""What a person should know of a project's rows: their schema, what is new, what leaks, how served ones differ."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from everloop import registry
-from everloop.data import Schema, infer, process, timed
+from everloop.data import Schema
 from everloop.data.comparing import Shift, compare
 from everloop.data.leakage import leaks
-from everloop.data.media import columns_of, with_files
-from everloop.data.sources import files
 from everloop.errors import DataError
 from everloop.journal import Position, Reader, end
+from everloop.loop.parts import Shown
 from everloop.loop.schemas import served
 from everloop.loop.training_sets import table_of
 from everloop.loop.workspace import Workspace
-from everloop.settings import Data, Settings, seconds
-from everloop.training import prepare
+from everloop.settings import Settings, seconds
 from everloop.types import Prediction
 
-__all__ = ["file_table", "frozen_from", "leaks_of", "news", "served_inputs", "skew", "skew_of"]
+__all__ = ["News", "frozen_from", "leaks_of", "served_inputs", "skew", "skew_of"]
 
 NEWEST, ENOUGH = 20_000, 100
 CONSTANT = 20
 """Rows from which on a number to predict that never changes is a mistake."""
 
 
-def file_table(settings: Settings, folder: Path, path: Path, base: Path | None = None) -> tuple[pd.DataFrame, str]:
-    """Return a file's rows as a training prepares them, and the name of their time column.
-
-    The files of images and videos that it names lie in `base`, by default beside it.
-    """
-    raw = process(files.read(str(path.absolute()), path.parent), settings.data.process, settings.data.time, os.environ)
-    rows = with_files(prepare(settings.training.features, folder, raw), settings.data.columns, base or path.parent)
-    return timed(rows, settings.data.time)
-
-
-def frozen_from(frames: Sequence[pd.DataFrame], time: str, data: Data) -> Schema:
+def frozen_from(shown: Shown, target: str) -> Schema:
     """Return the schema that rows show; raises `DataError` where there is nothing to learn from them."""
-    rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    schema = infer(rows, target=data.target, time=time, task=data.task, media=columns_of(data.columns))
-    if len(rows) >= CONSTANT and rows[data.target].nunique() < 2:
-        value = rows[data.target].iloc[0]
-        raise DataError(f"column {data.target!r} (the target) is {value} in all rows: there is nothing to learn")
+    schema, rows = shown.schema(), shown.rows
+    if shown.count >= CONSTANT and rows[target].nunique() < 2:
+        value = rows[target].iloc[0]
+        raise DataError(f"column {target!r} (the target) is {value} in all rows: there is nothing to learn")
     return schema
 
 
-def news(rows: pd.DataFrame, frame: pd.DataFrame, schema: Schema) -> Iterator[str]:
-    """Tell what fits the schema but is new to it."""
-    for column in schema.inputs:
-        if column.categories is not None:
-            unseen = sorted(set(rows[column.name].unique()) - set(map(str, column.categories)) - {""})
-            if unseen:
-                yield f"column {column.name!r} has values it never had: {', '.join(map(repr, unseen[:5]))}"
-    extra = [str(n) for n in frame.columns if n not in {*schema.names, schema.time, schema.target.name}]
-    if extra:
-        yield f"left out, since the schema does not name it: {', '.join(extra[:5])}"
+class News:
+    """Tells what fits the schema but is new to it, over all parts of a table."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._unseen: dict[str, set[str]] = {}
+        self._extra: dict[str, None] = {}
+
+    def see(self, rows: pd.DataFrame, frame: pd.DataFrame) -> None:
+        """Look at rows that fit, and at the part that they came from."""
+        schema = self._schema
+        for column in schema.inputs:
+            if column.categories is not None:
+                unseen = set(rows[column.name].unique()) - set(map(str, column.categories)) - {""}
+                self._unseen.setdefault(column.name, set()).update(unseen)
+        known = {*schema.names, schema.time, schema.target.name}
+        self._extra |= dict.fromkeys(str(name) for name in frame.columns if name not in known)
+
+    @property
+    def told(self) -> list[str]:
+        """What a person should read, a sentence each."""
+        found = [
+            f"column {name!r} has values it never had: {', '.join(map(repr, sorted(unseen)[:5]))}"
+            for name, unseen in self._unseen.items()
+            if unseen
+        ]
+        left = [f"left out, since the schema does not name it: {', '.join(list(self._extra)[:5])}"]
+        return [*found, *(left if self._extra else [])]
 
 
 def leaks_of(tables: Sequence[pd.DataFrame], schema: Schema, settings: Settings) -> list[str]:

@@ -7,6 +7,7 @@ import filecmp
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -15,12 +16,14 @@ import pandas as pd
 from everloop import git
 from everloop.data import Schema, quarantine, schema_file
 from everloop.data.dvc import Repository, start
+from everloop.data.findings import Findings
 from everloop.data.media import named_files
 from everloop.data.sources import files, objects
-from everloop.data.validation import Fault, Report, validate
+from everloop.data.validation import Fault, Validation
 from everloop.errors import DataError, EverloopError, SystemError_, UsageError
-from everloop.loop.checking import file_table, frozen_from, leaks_of, news, skew_of
+from everloop.loop.checking import News, frozen_from, leaks_of, skew_of
 from everloop.loop.lease import lease
+from everloop.loop.parts import Newest, Shown, look_through, parts_of, reading_of
 from everloop.loop.schemas import served
 from everloop.loop.workspace import Workspace
 from everloop.settings import Settings
@@ -32,6 +35,8 @@ GIT_FILES = (".gitignore", schema_file.FILE)
 RUN = "Everloop-Run"
 """What the message of a commit that the loop made itself says last."""
 DVC_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
+LEAKS = 100_000
+"""Rows of a table in parts in which leaks are looked for, at least."""
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -120,19 +125,21 @@ def check_data(
         schema_file.check_same_inputs(schema, now.schema, now.version)
     forget_modules(workspace.folder)
     rows, problems, notes, fitting = 0, list[str](), list[str](), list[pd.DataFrame]()
+    looks = settings.data.checks.leakage != "off"
     for path in paths or files.matches(settings.data.source, workspace.folder):
         try:
-            frame, _ = file_table(settings, workspace.folder, path)
-            report = validate(frame, schema, settings.data.checks, now=latest)
-            problems += [f"{path.name}: {fault.reason}" for fault in report.faults]
-            if not report.faults and report.table is not None:
-                notes += [f"{path.name}: {note}" for note in news(report.table, frame, schema)]
-                fitting.append(report.table)
-                rows += len(frame)
+            news, newest = News(schema), _newest(schema, settings)
+            validation = Validation(schema, settings.data.checks, now=latest)
+            found = look_through(parts_of(settings, workspace.folder, path), validation, newest, news.see)
+            problems += [f"{path.name}: {fault.reason}" for fault in found.faults]
+            if not found.faults:
+                notes += [f"{path.name}: {note}" for note in news.told]
+                fitting += [newest.table] if looks else []
+                rows += found.rows
         except DataError as error:
             told = str(error)
             problems.append(told if path.name in told else f"{path.name}: {told}")
-    leaking = [] if settings.data.checks.leakage == "off" or not fitting else leaks_of(fitting, schema, settings)
+    leaking = leaks_of(fitting, schema, settings) if fitting else []
     (problems if settings.data.checks.leakage == "refuse" else notes).extend(leaking)
     return rows, problems, [*notes, *skew_of(workspace)]
 
@@ -210,59 +217,63 @@ def _checked(workspace: Workspace, adding: _Adding, accept: bool, now: float | N
     """Return the schema, the number of rows added, and what a person should read; raises `DataError` for bad rows."""
     settings, folder = workspace.settings, workspace.folder
     forget_modules(folder)
-    tables: dict[str, tuple[pd.DataFrame, str]] = {}
-    for name, path in adding.staged.items():
-        try:
-            tables[name] = file_table(settings, folder, path)
-        except DataError as error:
-            raise _refused(workspace, adding, name, [Fault("", str(error), error.rows)], None, now) from error
+    refusing = partial(_refusing, workspace, adding, now)
+    tables = {name: parts_of(settings, folder, path) for name, path in adding.staged.items()}
     frozen = schema_file.read(folder)
     if frozen is None or accept:
-        everything = [*(file_table(settings, folder, path) for path in adding.others()), *tables.values()]
-        schema = frozen_from([frame for frame, _ in everything], everything[0][1], settings.data)
+        shown = Shown(reading_of(settings, folder))
+        for path in adding.others():
+            shown.take(parts_of(settings, folder, path))
+        for name, table in tables.items():
+            with refusing(name):
+                shown.take(table)
+        schema = frozen_from(shown, settings.data.target)
     else:
         schema = frozen
     if current := served(workspace):
         schema_file.check_same_inputs(schema, current.schema, current.version)
     hint = "" if frozen is None else "; if that is right, --accept-schema shows and freezes the change"
-    notes, count = list[str](), 0
-    for name, (frame, _) in tables.items():
-        report = validate(frame, schema, settings.data.checks, now=now)
-        faults = list(report.faults)
-        if not faults and report.table is not None and settings.data.checks.leakage == "refuse":
-            faults = [Fault("", told) for told in leaks_of([report.table], schema, settings)]
-        if faults or report.table is None:
-            raise _refused(workspace, adding, name, faults, frame, now, hint)
-        notes += [f"{name}: {note}" for note in news(report.table, frame, schema)]
-        count += len(frame)
+    notes, count, refuses = list[str](), 0, settings.data.checks.leakage == "refuse"
+    for name, table in tables.items():
+        news, newest = News(schema), _newest(schema, settings)
+        validation = Validation(schema, settings.data.checks, now=now)
+        with refusing(name):
+            found = look_through(table, validation, newest, news.see)
+        if not found.faults and refuses:
+            found.take([Fault("", told) for told in leaks_of([newest.table], schema, settings)], None)
+        if found.faults:
+            raise _refused(workspace, adding, now, name, found, hint)
+        notes += [f"{name}: {note}" for note in news.told]
+        count += found.rows
     return schema, count, notes
 
 
+def _newest(schema: Schema, settings: Settings) -> Newest:
+    """Return what keeps the rows that leaks are looked for in: of a table in parts the newest."""
+    rows = settings.data.chunk_rows
+    return Newest(schema.time, max(rows, LEAKS) if rows else 0)
+
+
+@contextlib.contextmanager
+def _refusing(workspace: Workspace, adding: _Adding, now: float | None, name: str) -> Iterator[None]:
+    """Put a file that cannot be read into the quarantine."""
+    try:
+        yield
+    except DataError as error:
+        found = Findings.of([Fault("", str(error), error.rows)])
+        raise _refused(workspace, adding, now, name, found) from error
+
+
 def _refused(
-    workspace: Workspace,
-    adding: _Adding,
-    name: str,
-    faults: Sequence[Fault],
-    frame: pd.DataFrame | None,
-    now: float | None,
-    hint: str = "",
+    workspace: Workspace, adding: _Adding, now: float | None, name: str, found: Findings, hint: str = ""
 ) -> DataError:
     """Put a file into the quarantine, and return what is to be said of it."""
-    report, path = Report(tuple(faults), None), adding.staged[name]
-    told = report.told if name in report.told else f"{name}: {report.told}"
+    path = adding.staged[name]
     staged = path if path.parent != adding.folder else None
-    kept = quarantine.put(
-        quarantine_of(workspace),
-        name,
-        faults,
-        source=adding.sources[name],
-        time=now or 0.0,
-        frame=frame,
-        original=staged,
-    )
-    return DataError(
-        f"{told}; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`", report.bad, kept.id
-    )
+    place, source = quarantine_of(workspace), adding.sources[name]
+    kept = quarantine.put(place, name, found, source=source, time=now or 0.0, original=staged)
+    more = f"; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`"
+    return found.error(name, more, kept.id)
 
 
 def _version(

@@ -19,6 +19,7 @@ from everloop.loop.acting import make_ready
 from everloop.loop.controller import Developed
 from everloop.loop.dataset import quarantine_of, repository
 from everloop.loop.inspecting import Inspection
+from everloop.loop.parts import reading_of
 from everloop.loop.pipeline_versions import Code, code_of
 from everloop.loop.records import behind
 from everloop.loop.retraining import Ask, Champion, Outcome, Where, bundle_of, ingest, retrain
@@ -184,18 +185,13 @@ def _where(workspace: Workspace, settings: Settings, code: Code, decided: float)
     data = settings.data
     return Where(
         folder=str(workspace.folder),
-        code=str(code.folder),
         source=data.source,
-        features=settings.training.features,
-        target=data.target,
-        time=data.time,
-        task=data.task,
+        reading=reading_of(settings, code.folder),
         journal=str(workspace.journal),
         until=decided,
         journal_end=end(workspace.journal),
-        process=data.process,
         checks=data.checks,
-        columns=data.columns,
+        max_rows=settings.training.max_rows,
         quarantine=str(quarantine_of(workspace)),
     )
 

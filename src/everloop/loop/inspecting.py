@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from everloop.data import Schema, quarantine
 from everloop.data.comparing import Shift, compare
 from everloop.data.leakage import Leak, leaks
-from everloop.data.validation import validate
+from everloop.data.validation import Validation, validate
 from everloop.errors import DataError
+from everloop.loop.parts import Newest, Parts, look_through
 from everloop.settings import Checks
 
 __all__ = ["Inspection", "answered", "filed", "inspection"]
@@ -23,13 +24,15 @@ ENOUGH = 100
 
 
 class Inspection(msgspec.Struct, frozen=True):
-    """What was found in a training table: what may leak, how served rows differ, how many of them were left out."""
+    """What was found in a training table: what may leak, how served rows differ, how many rows were left out."""
 
     leaks: list[Leak]
     skew: list[Shift]
     rows: int
     served: int
     left_out: int
+    older: int = 0
+    """Rows that are older than the newest `[training] max_rows`."""
 
     @property
     def told(self) -> list[str]:
@@ -41,22 +44,24 @@ class Inspection(msgspec.Struct, frozen=True):
             for s in shifted
         ]
         out = [f"{self.left_out} served rows break a rule of [data.checks] and are left out"] if self.left_out else []
-        return [*(leak.told for leak in self.leaks), *skew, *out]
+        old = [f"{self.older:,} older rows are left out: [training] max_rows"] if self.older else []
+        return [*(leak.told for leak in self.leaks), *skew, *out, *old]
 
 
-def filed(prepared: pd.DataFrame, schema: Schema, checks: Checks, name: str, place: str, until: float) -> pd.DataFrame:
-    """Return the rows of a project's files as the schema has them, sorted by time.
+def filed(table: Parts, schema: Schema, checks: Checks, name: str, place: str, until: float, max_rows: int) -> Newest:
+    """Return the newest rows of a project's files as the schema has them, `max_rows` of them or (0) all.
 
     Raises `DataError` where a row breaks types or rules; its rows and reasons are in the quarantine then.
     """
-    report = validate(prepared, schema, checks, of="files")
-    if not report.faults and report.table is not None:
-        return report.table.reset_index(drop=True)
+    newest = Newest(schema.time, max_rows)
+    found = look_through(table, Validation(schema, checks, of="files"), newest)
+    if not found.faults:
+        return newest
     told = ""
     if place:
-        kept = quarantine.put(Path(place), "retraining", report.faults, source=name, time=until, frame=prepared)
+        kept = quarantine.put(Path(place), "retraining", found, source=name, time=until)
         told = f"; all reasons: `everloop data quarantine show {kept.id}`"
-    raise DataError(f"{name}: {report.told}{told}", report.bad)
+    raise found.error(name, told)
 
 
 def answered(served: pd.DataFrame, schema: Schema, checks: Checks) -> tuple[pd.DataFrame | None, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from everloop.data.profile import Profile, profile
 from everloop.data.profile_page import render
 from everloop.data.sources import files
 from everloop.errors import DataError, UsageError
-from everloop.loop.checking import file_table
+from everloop.loop.parts import parts_of
 from everloop.loop.training_sets import table_of
 from everloop.loop.workspace import Workspace
 from everloop.settings import seconds
@@ -26,6 +27,8 @@ from everloop.training import forget_modules
 __all__ = ["Profiled", "profile_data"]
 
 Progress = Callable[[int, int], None]
+SAMPLE = 1_000_000
+"""Rows that are shown at most of a table that is read in parts."""
 
 
 class Profiled(msgspec.Struct, frozen=True):
@@ -54,7 +57,7 @@ def profile_data(
     """
     forget_modules(workspace.folder)
     tell("reading")
-    table, name, time = _table(workspace, what)
+    table, name, time, left_out = _table(workspace, what)
     target = workspace.settings.data.target
     tell("profiling")
     media = [name for name in workspace.settings.data.columns if name in table.columns]
@@ -62,26 +65,52 @@ def profile_data(
     shifts = list[Shift]()
     if against is not None:
         tell("comparing")
-        other, _, _ = _table(workspace, [against])
+        other, _, _, _ = _table(workspace, [against])
         same = [str(c) for c in table.columns if c in other.columns and c != time and c not in media]
         shifts = compare(other, table, same)
-    return Profiled(found, Path(against).name if against else "", shifts, _notes(workspace, table, time))
+    notes = [*left_out, *_notes(workspace, table, time)]
+    return Profiled(found, Path(against).name if against else "", shifts, notes)
 
 
-def _table(workspace: Workspace, what: Sequence[str]) -> tuple[pd.DataFrame, str, str]:
-    """Return rows, what they are called, and their time column; as far as a schema fits, in its types."""
+def _table(workspace: Workspace, what: Sequence[str]) -> tuple[pd.DataFrame, str, str, list[str]]:
+    """Return rows, in the schema's types where they fit, what they are called, their time column, what was left out."""
     settings = workspace.settings
     schema = schema_file.read(workspace.folder)
     if len(what) == 1 and what[0].startswith("data-") and not Path(what[0]).exists():
         table = table_of(workspace, what[0])
-        return table, f"{settings.project.name}: {what[0]}", schema.time if schema else settings.data.time or ""
+        return table, f"{settings.project.name}: {what[0]}", schema.time if schema else settings.data.time or "", []
     paths = [Path(os.path.abspath(w)) for w in what] or files.matches(settings.data.source, workspace.folder)
     if missing := [path for path in paths if not path.is_file()]:
         raise UsageError(f"{missing[0].name} is neither a file nor a training set: `everloop data log` lists these")
-    read = [file_table(settings, workspace.folder, path) for path in paths]
-    table, time = pd.concat([frame for frame, _ in read], ignore_index=True), read[0][1]
+    tables = [parts_of(settings, workspace.folder, path) for path in paths]
+    sample = _Evenly(SAMPLE if settings.data.chunk_rows else 0)
+    for part in itertools.chain.from_iterable(tables):
+        sample.take(part)
     label = ", ".join(path.name for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
-    return _typed(table, schema, time), f"{settings.project.name}: {label}", time
+    time = tables[0].time
+    return _typed(sample.table, schema, time), f"{settings.project.name}: {label}", time, sample.told
+
+
+class _Evenly:
+    """Keeps every row of what comes in parts or, of more than `limit`, every second one, every fourth one ..."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._step, self._rows = limit, 1, 0
+        self._parts = list[pd.DataFrame]()
+
+    def take(self, part: pd.DataFrame) -> None:
+        self._parts.append(part.iloc[-self._rows % self._step :: self._step])
+        self._rows += len(part)
+        while self._limit and sum(map(len, self._parts)) > self._limit:
+            self._parts, self._step = [self.table.iloc[::2]], self._step * 2
+
+    @property
+    def table(self) -> pd.DataFrame:
+        return pd.concat(self._parts, ignore_index=True)
+
+    @property
+    def told(self) -> list[str]:
+        return [f"one of {self._step} rows is shown, of {self._rows:,}"] if self._step > 1 else []
 
 
 def _typed(table: pd.DataFrame, schema: Schema | None, time: str) -> pd.DataFrame:

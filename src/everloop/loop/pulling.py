@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from everloop.data import batches, quarantine
+from everloop.data.findings import Findings
 from everloop.data.sources import files
 from everloop.data.sources.opening import opened_source
 from everloop.data.staging import Staged
@@ -130,6 +131,6 @@ def _add(
 
 def _quarantine(workspace: Workspace, name: str, path: Path, error: DataError, now: float) -> str:
     """Keep a batch from which no schema can be learned, so that the source goes on."""
-    fault, place = Fault("", str(error), error.rows), quarantine_of(workspace)
+    found, place = Findings.of([Fault("", str(error), error.rows)]), quarantine_of(workspace)
     source = workspace.settings.data.sources[name].url
-    return quarantine.put(place, path.name, [fault], source=source, time=now, original=path).id
+    return quarantine.put(place, path.name, found, source=source, time=now, original=path).id

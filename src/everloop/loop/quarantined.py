@@ -13,8 +13,8 @@ from everloop.data.sources import files
 from everloop.data.sources.messages import UNREADABLE
 from everloop.data.validation import row_numbers, validate
 from everloop.errors import DataError, UsageError
-from everloop.loop.checking import file_table
 from everloop.loop.dataset import Added, add_data, quarantine_of
+from everloop.loop.parts import parts_of
 from everloop.loop.workspace import Workspace
 from everloop.training import forget_modules
 from everloop.types import show_time
@@ -64,7 +64,7 @@ def _without_bad_rows(workspace: Workspace, path: Path, place: Path, now: float 
     forget_modules(workspace.folder)
     raw = files.read(str(path), path.parent)
     try:
-        frame, _ = file_table(workspace.settings, workspace.folder, path, Path(came))
+        frame = parts_of(workspace.settings, workspace.folder, path, Path(came)).whole()
     except DataError as error:  # an image or a video that a row names cannot be had
         if not error.rows:
             raise

@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 from everloop import bundles
 from everloop.bundles import Manifest, PublicKey, SigningKey
 from everloop.checks import Verdict
-from everloop.data import Schema, by_row, event_times, infer, process, timed
-from everloop.data.media import beside, columns_of, with_files
+from everloop.data import Schema, by_row, event_times
+from everloop.data.media import beside
 from everloop.data.schema import ORDER
-from everloop.data.sources import files, journal
+from everloop.data.sources import journal
 from everloop.evaluation import Answered, GateEvidence, build_gate, losses, own_check, own_checks, score
 from everloop.inference import Model, arrays_of, media_of, tensor_of
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.journal import Position
 from everloop.loop.answering import answers_of, remembered
 from everloop.loop.inspecting import Inspection, answered, filed, inspection
+from everloop.loop.parts import Parts, Reading, Shown
 from everloop.pipelines import pipeline, project_folder, step
-from everloop.settings import Augment, Checks, Media, Process
+from everloop.settings import Augment, Checks
 from everloop.statistics import LevelRules, block_means
 from everloop.training import (
     AUTO,
@@ -46,7 +47,6 @@ from everloop.training import (
     load_function,
     merge,
     native,
-    prepare,
     to_onnx,
 )
 from everloop.training.augment import Augmented
@@ -55,7 +55,7 @@ from everloop.training.flat import Flat
 from everloop.training.guards import Earlier, Policies, differentiable, make_guards
 from everloop.training.media import decoded
 from everloop.training.window import Trained
-from everloop.types import Column, Task, as_json
+from everloop.types import Column, as_json
 
 __all__ = ["Ask", "Champion", "Outcome", "Where", "bundle_of", "ingest", "problem_of", "retrain"]
 
@@ -74,19 +74,14 @@ class Where(msgspec.Struct, frozen=True):
     """Where rows come from: the project's files and code, and the journal up to an observation time."""
 
     folder: str
-    code: str
     source: str
-    features: str | None
-    target: str
-    time: str | None
-    task: Task | None
+    reading: Reading
     journal: str
     until: float
     journal_end: Position = Position()
-    process: Process = Process()
     checks: Checks = Checks()
-    columns: dict[str, Media] = {}
-    """Which columns hold images and videos."""
+    max_rows: int = 0
+    """How many of the newest rows are trained on; 0 is all of them."""
     quarantine: str = ""
     """Where files that break a rule are told of; nowhere without it."""
 
@@ -124,7 +119,7 @@ class Champion(msgspec.Struct, frozen=True):
 
 
 class Collected(NamedTuple):
-    """A training table, its schema, which of its rows were `served`, and how many of these were `left_out`."""
+    """A training table and its schema; which of its rows were `served`, how many were `left_out` or are `older`."""
 
     rows: pd.DataFrame
     schema: Schema
@@ -166,20 +161,23 @@ def collect(where: Where, schema: Schema | None) -> Collected:
 
     Rows of files that break a rule refuse the retraining; served ones are left out, up to a share.
     """
-    folder = Path(where.folder)
-    raw = process(files.read(where.source, folder), where.process, where.time, os.environ)
-    plain = prepare(where.features, Path(where.code), raw)
-    prepared, time = timed(with_files(plain, where.columns, beside(where.source, folder)), where.time)
-    media = columns_of(where.columns)
-    schema = schema or infer(prepared, target=where.target, time=time, task=where.task, media=media)
-    rows = filed(prepared, schema, where.checks, where.source, where.quarantine, where.until)
+    folder, told = Path(where.folder), where.reading
+    table = Parts(where.source, folder, told, beside(where.source, folder))
+    if schema is None:
+        shown = Shown(told)
+        shown.take(table)
+        schema = shown.schema()
+    newest = filed(table, schema, where.checks, where.source, where.quarantine, where.until, where.max_rows)
     served = journal.labelled(Path(where.journal), schema, where.until, where.journal_end)
-    kept, left_out = answered(by_row(served, where.process, os.environ), schema, where.checks)
+    kept, left_out = answered(by_row(served, told.process, os.environ), schema, where.checks)
+    rows, count = newest.table.reset_index(drop=True), newest.rows
     own = np.zeros(len(rows), dtype=np.bool_)
     if kept is not None:
         rows = pd.concat([rows, kept], ignore_index=True).sort_values(schema.time, kind="stable")
-        own = rows.index.to_numpy() >= len(own)
-    return Collected(rows.reset_index(drop=True), schema, {"served": own, "left_out": np.asarray(left_out)})
+        own, count = rows.index.to_numpy() >= len(own), count + len(kept)
+        rows, own = rows.iloc[-where.max_rows :], own[-where.max_rows :]
+    origins = {"served": own, "left_out": np.asarray(left_out), "older": np.asarray(count - len(rows))}
+    return Collected(rows.reset_index(drop=True), schema, origins)
 
 
 @step
@@ -187,7 +185,8 @@ def inspect(
     rows: pd.DataFrame, schema: Schema, origins: dict[str, NDArray[Any]], checks: Checks, horizon: float
 ) -> Inspection:
     """Tell what may leak from the rows that models are judged on, and how served rows differ from files'."""
-    return inspection(rows, schema, origins["served"], int(origins["left_out"]), checks, horizon)
+    found = inspection(rows, schema, origins["served"], int(origins["left_out"]), checks, horizon)
+    return msgspec.structs.replace(found, older=int(origins["older"]))
 
 
 class Ingested(NamedTuple):

@@ -49,6 +49,8 @@ class Data(Section, frozen=True, kw_only=True):
     """The column of event time; without it the order of the rows is the order of time."""
     task: Task | None = None
     """Inferred from the target where it is not given: text, booleans or at most 20 whole numbers are classes."""
+    chunk_rows: int = 0
+    """How many rows of files are in memory at a time, where tables are larger than that; 0 is all of them."""
     columns: dict[str, Media] = msgspec.field(default_factory=dict)
     """Columns of images and videos."""
     checks: Checks = Checks()
@@ -65,6 +67,8 @@ class Training(Section, frozen=True, kw_only=True):
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     window: str = "auto"
     """`auto` (chosen on the newest labels), `all`, a number of rows (`4000`) or a duration (`90d`)."""
+    max_rows: int = 0
+    """How many of the newest rows are trained on and judged at most; 0 is all of them."""
     horizon: str = "14d"
     """Event time that a model has to hold: the length of each past block that a choice is judged on."""
     gap: str = "0s"

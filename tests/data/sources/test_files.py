@@ -175,3 +175,45 @@ def test_objects_behind_a_url_are_read_as_files_are(tmp_path: Path) -> None:
         ":///", "://"
     )
     assert "no object matches" in refused(tmp_path, "memory://walks/*.csv")
+
+
+CELLS = st.sampled_from(["", "1", "2.5", "007", "NA", "true", "False", "word", "-3", "1e300", "2012-01-01"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@given(
+    table=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=12),
+    split=st.integers(0, 12),
+    size=st.integers(1, 5),
+)
+def test_parts_are_the_rows_of_the_whole(
+    suffix: str, table: list[list[str]], split: int, size: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("parts")
+    for number, rows in enumerate((table[:split], table[split:])):
+        text = "\n".join(["a,b,c", *(",".join(row) for row in rows)]) + "\n"
+        (place / f"{number}.csv").write_text(text)
+    if suffix != ".csv":
+        whole = files.read("*.csv", place)
+        for number, frame in enumerate((whole[:split], whole[split:])):
+            if len(frame):
+                files.write(frame, place / f"{number}{suffix}")
+    expected = files.read(f"*{suffix}", place)
+    found = pd.concat(files.parts(f"*{suffix}", place, size))
+    assert list(found.index) == list(range(len(table)))
+    assert all(len(part) <= size for part in files.parts(f"*{suffix}", place, size))
+    plain, same = (frame.astype(object).where(frame.notna(), None) for frame in (found, expected))
+    assert_frame_equal(plain, same)
+    for name in expected:
+        if expected[name].dtype.kind in "iuf":
+            assert found[name].dtype == expected[name].dtype
+
+
+def test_parts_of_broken_files_are_told_as_the_whole_is(tmp_path: Path) -> None:
+    for name, content in (("a.csv", "a,b\n1,2\n1,2,3\n"), ("b.csv", ""), ("c.csv", "a,b\n"), ("d.jsonl", "{}\n{")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError) as whole:
+            files.read(name, tmp_path)
+        with pytest.raises(DataError) as found:
+            list(files.parts(name, tmp_path, 1))
+        assert str(found.value) == str(whole.value)

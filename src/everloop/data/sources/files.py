@@ -1,20 +1,24 @@
-"""Tables in files: CSV, Parquet, JSON lines; one path, URL or a glob."""
+"""Tables in files: CSV, Parquet, JSON lines; one path, URL or a glob; as one table, or in parts."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from everloop.data.sources import objects
 from everloop.errors import DataError, UsageError
 
-__all__ = ["SEPARATORS", "SUFFIXES", "fingerprint", "head", "matches", "read", "write"]
+__all__ = ["SEPARATORS", "SUFFIXES", "fingerprint", "head", "matches", "parts", "read", "write"]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*SEPARATORS, ".parquet", ".jsonl", ".ndjson")
@@ -26,13 +30,29 @@ def read(source: str, folder: Path) -> pd.DataFrame:
     In text files an empty field is missing. A column that holds text anywhere is text in every file, as it
     is written there (`007`, `NA`), since that is how a client sends it; among numbers `NA` and the like are missing.
     """
-    if "://" in source and not source.startswith("file://"):
-        return _read_objects(source)
-    return _read_all(source, matches(source, folder))
+    with _located(source, folder) as paths:
+        return _read_all(source, paths)
 
 
-def _read_objects(source: str) -> pd.DataFrame:
-    """Read what a URL matches from copies of its own, which are gone afterwards."""
+def parts(source: str, folder: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """Give the same rows, types and index so many at a time; text files are read twice for it, and no more is held."""
+    with _located(source, folder) as paths:
+        types = _types(source, paths, rows)
+        start = 0
+        for path in paths:
+            for part in filter(len, _pieces(path, rows, types.text)):
+                whole = types.applied(part)
+                whole.index = pd.RangeIndex(start, start + len(whole))
+                start += len(whole)
+                yield whole
+
+
+@contextlib.contextmanager
+def _located(source: str, folder: Path) -> Iterator[list[Path]]:
+    """Give the files that `source` matches; those of a URL as copies, which are gone afterwards."""
+    if "://" not in source or source.startswith("file://"):
+        yield matches(source, folder)
+        return
     urls = objects.matching(source)
     if not urls:
         raise DataError(f"[data] source {source!r}: no object matches")
@@ -43,7 +63,7 @@ def _read_objects(source: str) -> pd.DataFrame:
             objects.fetch(url, copy)
             copies[str(copy)] = url
         try:
-            return _read_all(source, [Path(copy) for copy in copies])
+            yield [Path(copy) for copy in copies]
         except DataError as error:
             told = str(error)
             for name, url in copies.items():
@@ -54,17 +74,79 @@ def _read_objects(source: str) -> pd.DataFrame:
 def _read_all(source: str, paths: list[Path]) -> pd.DataFrame:
     frames = [_read_one(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
-        if list(frame.columns) != list(frames[0].columns):
-            odd = sorted(set(frame.columns) ^ set(frames[0].columns)) or ["their order"]
-            raise DataError(f"{path}: its columns differ from the first file's: {', '.join(map(str, odd[:5]))}")
-    text = [name for name in frames[0].columns if any(_holds_text(frame[name]) for frame in frames)]
+        _check_columns(path, list(frame.columns), list(frames[0].columns))
+    text = [name for name in frames[0].columns if _is_text({_kind(frame[name]) for frame in frames})]
     for path, frame in zip(paths, frames, strict=True):
         if text and path.suffix.lower() in SEPARATORS:
-            frame[text] = _as_written(path, text)
+            frame[text] = _as_written(path, text)[text]
     filled = [frame for frame in frames if len(frame)]
     if not filled:
         raise DataError(f"[data] source {source!r}: the files hold no rows")
     return pd.concat(filled, ignore_index=True)
+
+
+def _check_columns(path: Path, columns: list[Any], first: list[Any]) -> None:
+    if columns != first:
+        odd = sorted(set(columns) ^ set(first)) or ["their order"]
+        raise DataError(f"{path}: its columns differ from the first file's: {', '.join(map(str, odd[:5]))}")
+
+
+class _Types(NamedTuple):
+    """What the columns of files hold, over all of their parts."""
+
+    columns: list[Any]
+    text: list[Any]
+    dtypes: dict[Any, Any]
+
+    def applied(self, part: pd.DataFrame) -> pd.DataFrame:
+        """Return a part with all columns, in the types that the whole table has."""
+        return part.reindex(columns=self.columns).astype(self.dtypes)
+
+
+def _types(source: str, paths: list[Path], rows: int) -> _Types:
+    """Go through all parts for what their columns hold."""
+    first, found = list[Any](), dict[Any, set[Any]]()
+    for path in paths:
+        columns = dict[Any, None]()
+        for part in _pieces(path, rows):
+            columns |= dict.fromkeys(part.columns)
+            for name in part.columns if len(part) else ():
+                found.setdefault(name, set()).add(_kind(part[name]))
+        first = first or list(columns)
+        _check_columns(path, list(columns), first)
+    if not found:
+        raise DataError(f"[data] source {source!r}: the files hold no rows")
+    kinds = {name: {kind for kind in held if kind is not None} for name, held in found.items()}
+    text = [name for name in first if _is_text(kinds[name])]
+    plain = {name: _common(kinds[name], None in found[name]) for name in first if name not in text}
+    return _Types(first, text, {name: dtype for name, dtype in plain.items() if dtype is not None})
+
+
+def _kind(values: pd.Series[Any]) -> Any:
+    """Return what a column's values are: text, bool, object, a dtype; None where all are missing."""
+    if values.isna().all():
+        return None
+    if _holds_text(values):
+        return "text"
+    if values.dtype == object:
+        return "bool" if all(isinstance(v, bool) for v in values.dropna()) else "object"
+    return "bool" if values.dtype == bool else values.dtype
+
+
+def _is_text(kinds: set[Any]) -> bool:
+    """Return whether a column of such parts is text: it holds a text, or truth values among numbers."""
+    return "text" in kinds or ("bool" in kinds and any(isinstance(kind, np.dtype) for kind in kinds))
+
+
+def _common(kinds: set[Any], gaps: bool) -> Any:
+    """Return the dtype of a whole column of such parts; None where it stays as it comes."""
+    if not kinds or "object" in kinds:
+        return object if kinds else None
+    if "bool" in kinds:
+        return object if gaps else None
+    if any(kind.kind not in "iuf" for kind in kinds):
+        return None
+    return np.result_type(*kinds, *([np.float64] if gaps else []))
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:
@@ -113,13 +195,45 @@ def matches(source: str, folder: Path) -> list[Path]:
 
 
 def _read_one(path: Path) -> pd.DataFrame:
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    with _told(path):
+        if path.suffix.lower() == ".parquet":
+            frame = pd.read_parquet(path)
+        elif path.suffix.lower() in SEPARATORS:
+            frame = _read_separated(path)
+        else:
+            (frame,) = _read_lines(path)
+    return frame
+
+
+def _pieces(path: Path, rows: int, text: Sequence[Any] = ()) -> Iterator[pd.DataFrame]:
+    """Give a file's rows so many at a time, `text` columns as they are written; one without rows is a part too."""
+    with _told(path):
+        if path.suffix.lower() == ".parquet":
+            file = pq.ParquetFile(path)
+            batches = (
+                file.iter_batches(batch_size=rows) if file.metadata.num_rows else [file.schema_arrow.empty_table()]
+            )
+            yield from (batch.to_pandas().reset_index(drop=True) for batch in batches)
+        elif path.suffix.lower() in SEPARATORS:
+            with contextlib.ExitStack() as opened:
+                parts = opened.enter_context(_read_csv(path, low_memory=False, chunksize=rows))
+                written: Any = itertools.repeat(None)
+                if text:
+                    written = opened.enter_context(_as_written(path, text, chunksize=rows))
+                for part, words in zip(parts, written, strict=False):
+                    _check_fields(part)
+                    yield part if words is None else part.assign(**{str(name): words[name] for name in text})
+        else:
+            yield from _read_lines(path, rows)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say what is wrong with a file in one sentence."""
+    if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: unknown kind of file {path.suffix!r}: use .csv, .tsv, .parquet or .jsonl")
     try:
-        if suffix == ".parquet":
-            return pd.read_parquet(path)
-        return _read_separated(path) if suffix in SEPARATORS else _read_lines(path)
+        yield
     except pd.errors.EmptyDataError:
         raise DataError(f"{path}: the file is empty") from None
     except UnicodeDecodeError as error:
@@ -130,32 +244,41 @@ def _read_one(path: Path) -> pd.DataFrame:
 
 def _read_separated(path: Path) -> pd.DataFrame:
     frame = _read_csv(path, low_memory=False)
+    _check_fields(frame)
+    return frame  # type: ignore[no-any-return]
+
+
+def _check_fields(frame: pd.DataFrame) -> None:
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
         raise ValueError(f"line 2 has more fields than the header, which has {len(frame.columns)}")
-    return frame
 
 
-def _as_written(path: Path, columns: list[Any]) -> pd.DataFrame:
+def _as_written(path: Path, columns: Sequence[Any], **options: Any) -> Any:
     """Return columns of a text file as text, of which only the empty field is missing."""
-    return _read_csv(path, usecols=columns, dtype=str, keep_default_na=False, na_values=[""])[columns]
+    return _read_csv(path, usecols=list(columns), dtype=str, keep_default_na=False, na_values=[""], **options)
 
 
-def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    frame: pd.DataFrame = pd.read_csv(path, sep=SEPARATORS[path.suffix.lower()], **options)
-    return frame
+def _read_csv(path: Path, **options: Any) -> Any:
+    """Return the rows of a text file, or what gives so many of them at a time."""
+    return pd.read_csv(path, sep=SEPARATORS[path.suffix.lower()], **options)
 
 
-def _read_lines(path: Path) -> pd.DataFrame:
-    rows = []
+def _read_lines(path: Path, size: int = 0) -> Iterator[pd.DataFrame]:
+    """Give the rows of JSON lines so many at a time, or all at once."""
+    rows, none = list[dict[str, Any]](), True
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 rows += [msgspec.json.decode(line, type=dict[str, Any])] if line.strip() else []
             except msgspec.MsgspecError as error:
                 raise ValueError(f"line {number}: {error}") from error
-    if not rows:
+            if size and len(rows) == size:
+                yield pd.DataFrame(rows)
+                rows, none = [], False
+    if not rows and none:
         raise pd.errors.EmptyDataError
-    return pd.DataFrame(rows)
+    if rows:
+        yield pd.DataFrame(rows)
 
 
 def _holds_text(values: pd.Series[Any]) -> bool:

@@ -16,9 +16,9 @@ from everloop.data.media import columns_of, with_files
 from everloop.data.sources import files
 from everloop.errors import DataError, UsageError
 from everloop.labelling import Chosen, Known, choose, embed
-from everloop.loop.checking import file_table
 from everloop.loop.labels import files as label_files
 from everloop.loop.labels.models import answers, committee, suggestions, trainable
+from everloop.loop.parts import parts_of
 from everloop.loop.schemas import frozen_schema
 from everloop.loop.workspace import Workspace
 from everloop.training import forget_modules, prepare
@@ -149,10 +149,10 @@ def _files(workspace: Workspace) -> list[Path]:
 def _labelled(workspace: Workspace) -> tuple[Schema | None, pd.DataFrame]:
     """Return the schema that rows must fit, None before any is known, and the labelled rows of `[data] source`."""
     settings, schema = workspace.settings, frozen_schema(workspace)
-    read = [file_table(settings, workspace.folder, path) for path in _files(workspace)]
-    if not read:
+    tables = [parts_of(settings, workspace.folder, path) for path in _files(workspace)]
+    if not tables:
         return schema, pd.DataFrame(columns=[settings.data.target])
-    rows, time = pd.concat([frame for frame, _ in read], ignore_index=True), read[0][1]
+    rows, time = pd.concat([table.whole() for table in tables], ignore_index=True), tables[0].time
     media = columns_of(settings.data.columns)
     schema = schema or infer(rows, target=settings.data.target, time=time, task=settings.data.task, media=media)
     return schema, conform(rows, schema).reset_index(drop=True)
