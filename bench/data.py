@@ -19,13 +19,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from everloop import git
 from everloop.data import infer
 from everloop.data.dvc import Repository, start
 from everloop.data.profile import profile
-from everloop.data.validation import validate
+from everloop.data.validation import Validation, validate
 from everloop.loop.dataset import add_data
+from everloop.loop.parts import Newest, Parts, Reading, look_through
 from everloop.loop.workspace import opened
 from everloop.settings import Checks, Rule
 
@@ -59,6 +62,7 @@ def main() -> None:
     told = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="everloop-bench-") as place:
         look(Path(place), told.rows)
+        parts(Path(place), told.rows)
         add(Path(place), told.megabytes)
         version(Path(place), told.large, told.files)
 
@@ -81,6 +85,41 @@ def look(place: Path, rows: int) -> None:
     print(f"{rows:,} rows x 30 columns, Parquet, {len(rules().columns)} columns with rules")
     show("read alone", measured(read))
     show("read, validate, profile", measured(both))
+
+
+def parts(place: Path, rows: int) -> None:
+    """Print what holding ever larger tables against schema and rules costs, whole and in parts."""
+    schema = infer(table(20_000), target="y", time="time")
+
+    def write(path: Path, times: int) -> None:
+        frame = table(rows)
+        if path.suffix == ".csv":
+            frame.to_csv(path, index=False)
+            return
+        held = pa.Table.from_pandas(frame)
+        with pq.ParquetWriter(path, held.schema) as file:
+            for _ in range(times):
+                file.write_table(held, row_group_size=250_000)
+
+    def looked(name: str, chunk_rows: int, newest: int) -> Callable[[], None]:
+        def work() -> None:
+            reading = Reading(None, str(place), "y", "time", None, chunk_rows=chunk_rows)
+            kept = Newest("time", newest)
+            assert not look_through(Parts(name, place, reading, None), Validation(schema, rules()), kept).faults
+            assert len(kept.table) == newest or not newest
+
+        return work
+
+    for suffix, times in ((".csv", 1), (".parquet", 1), (".parquet", 4)):
+        name = f"large-{times}{suffix}"
+        measured(lambda: write(place / name, times))  # noqa: B023
+        size = (place / name).stat().st_size
+        print(
+            f"{times * rows:,} rows x 30 columns, {size / 1e6:,.0f} MB of {suffix[1:]}, held against schema and rules"
+        )
+        show("whole", measured(looked(name, 0, 0)))
+        show("in parts of 100,000 rows", measured(looked(name, 100_000, 100_000)))
+        (place / name).unlink()
 
 
 def add(place: Path, megabytes: int) -> None:
