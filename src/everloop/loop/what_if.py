@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import NotFoundError, UsageError, close_match
-from everloop.evaluation.attacks import attacked
+from everloop.evaluation.attacks import attacked, check_attackable
+from everloop.evaluation.counterfactuals import changeable
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.otherwise import Otherwise, otherwise, worst_otherwise
 from everloop.inference import Model, columns_from_lists
@@ -19,7 +20,7 @@ from everloop.loop.evaluating import Evaluated, answered_of, version_of
 from everloop.loop.workspace import Workspace
 from everloop.types import Prediction
 
-__all__ = ["AskedOtherwise", "ask_otherwise", "with_attacks", "with_counterfactuals"]
+__all__ = ["AskedOtherwise", "ask_otherwise", "check_askable", "with_attacks", "with_counterfactuals"]
 
 
 class AskedOtherwise(msgspec.Struct, frozen=True):
@@ -29,6 +30,17 @@ class AskedOtherwise(msgspec.Struct, frozen=True):
     version: str
     kept: list[str]
     otherwise: Otherwise
+
+
+def check_askable(workspace: Workspace, id: str | None, *, attacks: bool, counterfactuals: bool) -> None:
+    """Raise `UsageError`, before any long work, where a version cannot be asked what is asked of it."""
+    row = version_of(workspace, id)
+    rows = answered_of(workspace, row)
+    _asking(workspace.model(row["bundle"]), row["id"])
+    if attacks:
+        check_attackable(rows)
+    if counterfactuals:
+        changeable(rows.columns, _kept(workspace, rows.inputs))
 
 
 def with_attacks(workspace: Workspace, done: Evaluated, progress: Callable[[int, int], None]) -> Evaluated:
