@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import UsageError
-from everloop.evaluation.answered import Answered
+from everloop.evaluation.answered import Answered, spread_out
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.intervals import Figure, figure, figures
 from everloop.evaluation.movable import Movable, movable
 from everloop.evaluation.robustness import ROWS as POOL
-from everloop.evaluation.robustness import spread_out
 
 __all__ = ["ATTACKED", "QUERIES", "WITHIN", "Attacked", "MovedColumn", "attacked", "check_attackable"]
 

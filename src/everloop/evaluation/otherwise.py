@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import UsageError, close_match
-from everloop.evaluation.answered import Answered
+from everloop.evaluation.answered import Answered, spread_out
 from everloop.evaluation.counterfactuals import Counterfactual, Said, Wanted, changeable, counterfactuals, said
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.metrics import losses
-from everloop.evaluation.robustness import spread_out
 from everloop.evaluation.slices import Slice, holds
 
 __all__ = ["Otherwise", "otherwise", "wanted_of", "worst_otherwise"]
