@@ -39,8 +39,13 @@ class Otherwise(msgspec.Struct, frozen=True):
 def otherwise(
     name: str, row: dict[str, NDArray[Any]], rows: Answered, predict: Predict, asked: str | None, kept: Collection[str]
 ) -> Otherwise:
-    """Return what would have to be different in a row for the answer that is asked for."""
+    """Return what would have to be different in a row for the answer that is asked for.
+
+    Raises `UsageError` where the model has no usable answer to it.
+    """
     before = predict(row)[0]
+    if not np.isfinite(before).all():
+        raise UsageError(f"{name}: the model's answer to it is no number, so nothing could turn it")
     wanted, words = wanted_of(rows.classes, asked, before)
     pool = rows.take(spread_out(len(rows), POOL)).inputs
     free = changeable(rows.columns, kept)
