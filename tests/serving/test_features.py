@@ -31,6 +31,8 @@ WEATHER = ("weather:temp", "weather:hum")
 NO_HEADERS: dict[str, str] = {}
 AT_A_TIME = {"parameters": {"time": 100.0}}
 KNOWN = {"Bonn": {"temp": 0.5, "hum": 0.25}, "Oslo": {"temp": -0.5, "hum": 0.5}}
+WORDS = b"""{"metadata": {"feature_names": ["temp", "hum"]}, "results": [
+    {"values": ["mild"], "statuses": ["PRESENT"]}, {"values": [0.5], "statuses": ["PRESENT"]}]}"""
 Answer = Callable[[dict[str, Any]], tuple[int, bytes]]
 
 
@@ -193,6 +195,7 @@ async def test_keys_that_fit_no_rows_are_the_callers_mistake(asked: Asked, wrong
         ((500, b"no such view"), "status 500, no such view"),
         ((200, b"<html>"), "JSON is malformed"),
         ((200, b'{"metadata": {"feature_names": []}, "results": []}'), "gave no 'temp' for 1 rows"),
+        ((200, WORDS), "gave what the model does not take: tensor 'temp', value 0: 'mild' is no FP64"),
     ],
 )
 async def test_a_store_that_does_wrong_is_named_and_no_version_fails(

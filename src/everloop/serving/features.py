@@ -141,7 +141,15 @@ class OnlineFeatures:
             self._failed()
             raise SystemError_(f"the feature store at {self._lookup.url} gave no {column.name!r} for {rows} rows")
         values = [self._value(column, row, keys, *pair) for row, pair in enumerate(pairs)]
-        return Tensor(column.name, [rows], DATATYPES[column.dtype], values)
+        tensor = Tensor(column.name, [rows], DATATYPES[column.dtype], values)
+        try:
+            scalars_of(tensor)
+        except RequestError as error:  # nobody sent it
+            self._failed()
+            raise SystemError_(
+                f"the feature store at {self._lookup.url} gave what the model does not take: {error}"
+            ) from error
+        return tensor
 
     def _value(self, column: Column, row: int, keys: dict[str, list[Any]], value: Any, status: str) -> Any:
         """Return a value; one that is older than its view allows is none, as in the rows of a training."""
