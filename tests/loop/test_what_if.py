@@ -93,6 +93,8 @@ def test_what_cannot_be_asked_is_told_in_a_sentence(workspace: Workspace) -> Non
         ask_otherwise(workspace, "0")
     with pytest.raises(UsageError, match=r"--row 1: the prediction has rows 0 to 0"):
         ask_otherwise(workspace, id, 1)
+    with pytest.raises(UsageError, match="--row 3 is of a prediction of several; 5 is a judged row by itself"):
+        ask_otherwise(workspace, "5", 3)
     with pytest.raises(NotFoundError, match="no prediction 'nothing'"):
         ask_otherwise(workspace, "nothing")
     with pytest.raises(UsageError, match=r"--keep hours: no input of the model \(did you mean 'hour'\?\)"):

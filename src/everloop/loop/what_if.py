@@ -73,6 +73,10 @@ def ask_otherwise(
     columns keep their values, as those of `keep` do, unless `free` names them.
     """
     prediction = None if asked.isdecimal() else _prediction(workspace, asked)
+    if place and not prediction:
+        raise UsageError(
+            f"--row {place} is of a prediction of several; {asked} is a judged row by itself: leave it out"
+        )
     row = version_of(workspace, version or (prediction.version if prediction else None))
     model, rows = workspace.model(row["bundle"]), answered_of(workspace, row)
     kept = _kept(workspace, rows.inputs, keep, free)
