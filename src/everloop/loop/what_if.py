@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import NotFoundError, UsageError, close_match
@@ -16,7 +15,7 @@ from everloop.evaluation.explanations import Predict
 from everloop.evaluation.otherwise import Otherwise, otherwise, worst_otherwise
 from everloop.inference import Model, columns_from_lists
 from everloop.journal.search import find
-from everloop.loop.evaluating import Evaluated, answered_of, version_of
+from everloop.loop.evaluating import Evaluated, answered_of, answering, version_of
 from everloop.loop.workspace import Workspace
 from everloop.types import Prediction
 
@@ -89,14 +88,9 @@ def ask_otherwise(
 
 def _asking(model: Model, version: str, level: Sequence[float] = ()) -> Predict:
     """Return what asks a model; raises `UsageError` where each question would start a process."""
-    if model.native:
+    predict = answering(model, level)
+    if predict is None:
         raise UsageError(f"{version} is a native model: it is asked too slowly for thousands of questions")
-    name, factors = "probability" if model.manifest.classes else "prediction", np.asarray(level)
-
-    def predict(inputs: Any) -> NDArray[np.float64]:
-        found = model.predict(inputs)
-        return (model.correct(found, factors) if len(factors) else found)[name].astype(np.float64)
-
     return predict
 
 
