@@ -1,15 +1,22 @@
-"""The small install: the server alone, from the pinned base requirements, in an environment of its own."""
+"""The small install is the server alone, in an environment of its own; what is installed is what tests import."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_no_test_hides_an_installed_package() -> None:
+    names = {path.relative_to(ROOT): path.stem for path in (ROOT / "tests").rglob("*") if path.suffix in ("", ".py")}
+    known = metadata.packages_distributions()
+    assert [str(path) for path, name in names.items() if name in known] == [], "rename it: imports would mean either"
 
 
 @pytest.mark.slow

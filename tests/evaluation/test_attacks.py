@@ -13,7 +13,7 @@ from tests.evaluation.rows import HOUR
 
 from everloop.errors import UsageError
 from everloop.evaluation import Answered
-from everloop.evaluation.attacks import ATTACKED, QUERIES, Attacked, attacked
+from everloop.evaluation.attacks import ATTACKED, QUERIES, Attacked, attacked, check_attackable
 from everloop.evaluation.movable import movable
 from everloop.types import Column, Task
 
@@ -157,17 +157,25 @@ def test_the_toolbox_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "art.attacks.evasion", None)
     with pytest.raises(UsageError, match=r"Adversarial Robustness Toolbox: pip install 'everloop\[adversarial\]'"):
         attacked(rows_of(numbers(3), line, NUMBERS), line)
+    with pytest.raises(UsageError, match="pip install"):
+        check_attackable(rows_of(numbers(3), line, NUMBERS))
 
 
-def test_rows_that_cannot_be_attacked_are_refused() -> None:
-    pytest.importorskip("art")
+def test_rows_that_cannot_be_attacked_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     words: dict[str, NDArray[Any]] = {"word": np.array(["x", "y"] * 10, dtype=object)}
 
     def by_word(inputs: Inputs) -> NDArray[np.float64]:
         return two(inputs["word"] == "x")
 
+    rows = rows_of(words, by_word, (Column("word", "string", "text"),))
+    with monkeypatch.context() as changed:
+        changed.setitem(sys.modules, "art.attacks.evasion", None)  # nobody installs it in vain
+        with pytest.raises(UsageError, match="no column holds numbers that vary"):
+            check_attackable(rows)
+    pytest.importorskip("art")
+    check_attackable(rows_of(numbers(3), line, NUMBERS))
     with pytest.raises(UsageError, match="no column holds numbers that vary, or images"):
-        attacked(rows_of(words, by_word, (Column("word", "string", "text"),)), by_word)
+        attacked(rows, by_word)
     wrong = rows_of(numbers(20), line, NUMBERS)
     wrong.truth = 1 - wrong.truth
     with pytest.raises(UsageError, match="no row is answered right"):

@@ -126,4 +126,10 @@ def test_what_only_the_model_tells_is_bounded_where_it_can_be_asked() -> None:
     assert (share.failed, share.evidence["where"]) == (True, "a")
     assert build_gate({"largest_share": {"max": 0.9}})(evidence).passed
     unasked = GateEvidence(evidence.metrics, rows=rows)
-    assert build_gate({"robustness": {"max": 9}})(unasked).outcome == "inconclusive"
+    told = build_gate({"robustness": {"max": 9}})(unasked)
+    assert (told.outcome, told.reason) == (
+        "inconclusive",
+        "robustness was not measured: this kind of model or of columns is not asked, or gave no usable answer",
+    )
+    with pytest.raises(SettingsError, match="largest_share has no interval that sure = true could bound"):
+        build_gate({"largest_share": {"max": 0.5, "sure": True}})

@@ -74,6 +74,8 @@ def test_one_row_is_asked_for_the_answer_that_somebody_wants() -> None:
     assert found.ways[0].changes[0].column == "score"
     assert found.ways[0].answer.value == "yes"
     assert otherwise("row 7", row, rows, by_score, "yes", ()).ways == found.ways
+    with pytest.raises(UsageError, match="row 8: the model's answer to it is no number"):
+        otherwise("row 8", row, rows, lambda inputs: by_score(inputs) * np.nan, None, ())
 
 
 def test_what_is_wanted_is_a_label_or_a_side_of_a_value() -> None:

@@ -29,6 +29,16 @@ def test_all_records_of_an_id_in_their_order(tmp_path: Path) -> None:
     writer.close()
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("id", ["", "\n", "\nid", "\r"])
+def test_what_can_be_no_id_is_searched_to_the_end(tmp_path: Path, id: str) -> None:
+    writer = Writer(tmp_path)
+    for number in range(3):
+        writer.append("prediction", f"id-{number}", 1.0, b"{}")
+    writer.close()
+    assert find(tmp_path, id) == []
+
+
 def test_a_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     writer = Writer(tmp_path)
     writer.append("prediction", "a", 1.0, b"{}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests import docker
+from tests import docker_engine
 from tests.buckets import free_port
 from tests.loop.test_runners import HOURS, bike_project
 
@@ -36,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def base() -> Iterator[str]:
-    with docker.engine() as base:
+    with docker_engine.engine() as base:
         yield base
 
 

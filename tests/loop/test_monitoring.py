@@ -21,6 +21,7 @@ from tests.serving.sites import RIDES, rides_graph, write_bundle
 
 from everloop import registry, store
 from everloop.checks import Verdict
+from everloop.cli.drift import drift
 from everloop.data import Schema
 from everloop.errors import BusyError, NotFoundError, UsageError
 from everloop.journal import Writer
@@ -95,7 +96,9 @@ def signals(workspace: Workspace) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "id"} for row in rows if row["name"] != "freshness"]
 
 
-def test_what_moved_is_found_shown_and_drawn(workspace: Workspace, tmp_path: Path) -> None:
+def test_what_moved_is_found_shown_and_drawn(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     traffic(workspace, 40, 60)
     monitor = Monitor(workspace)
     monitor.step(61 * DAY)
@@ -120,6 +123,14 @@ def test_what_moved_is_found_shown_and_drawn(workspace: Workspace, tmp_path: Pat
     assert sum(one["windows"] for one in rung) == len(firing)
     assert max(one["most"] for one in rung) == max(row["value"] for row in firing)
     assert {one["signal"] for one in episodes(workspace)} - {"freshness"} == rang
+    capsys.readouterr()
+    drift("data_drift:hour", workspace.folder, history=True)
+    assert "When signals fired" in capsys.readouterr().out
+    drift("data_drift:hour", workspace.folder, history=True, json=True)
+    assert msgspec.json.decode(capsys.readouterr().out) == rung
+    for other in ({"records": True}, {"plot": tmp_path / "drift.png"}):
+        with pytest.raises(UsageError, match="--history tells when signals fired: leave --records and --plot out"):
+            drift("data_drift:hour", workspace.folder, history=True, **other)
     told = behind(workspace, found["data_drift:hour"])
     assert told
     assert all(row["hour"] > 1.4 for row in told)

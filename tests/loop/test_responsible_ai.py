@@ -112,6 +112,21 @@ def test_a_step_that_fails_leaves_nothing(folder: Path, tmp_path: Path, monkeypa
         saved_insights(place)
 
 
+@pytest.mark.parametrize("name", ["*", "."])
+def test_a_folder_of_any_name_is_that_folder(
+    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_environment(tmp_path / "environments", monkeypatch)
+    other = tmp_path / "out" / ".insights.1.partial"
+    other.mkdir(parents=True)
+    (tmp_path / "out" / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "out" / "here")
+    place = Path(name) if name == "." else tmp_path / "out" / name
+    with opened(folder) as workspace, pytest.raises(SystemError_, match="too many rows"):
+        save_insights(workspace, None, place)
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == [other.name, "here"]
+
+
 def test_what_cannot_be_looked_at_is_refused(folder: Path, tmp_path: Path) -> None:
     with opened(folder) as workspace:
         row = version_of(workspace, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import msgspec
@@ -13,6 +14,8 @@ from tests.loop.test_evaluating import Outside, cheap_project
 from everloop.cli.counterfactual import counterfactual
 from everloop.cli.evaluate import evaluate
 from everloop.errors import NotFoundError, UsageError
+from everloop.evaluation.counterfactuals import Change, Counterfactual, Said
+from everloop.evaluation.otherwise import Otherwise
 from everloop.inference import columns_from_lists
 from everloop.journal import Writer
 from everloop.loop.evaluating import Evaluated, answered_of, evaluate_version, version_of
@@ -90,6 +93,8 @@ def test_what_cannot_be_asked_is_told_in_a_sentence(workspace: Workspace) -> Non
         ask_otherwise(workspace, "0")
     with pytest.raises(UsageError, match=r"--row 1: the prediction has rows 0 to 0"):
         ask_otherwise(workspace, id, 1)
+    with pytest.raises(UsageError, match="--row 3 is of a prediction of several; 5 is a judged row by itself"):
+        ask_otherwise(workspace, "5", 3)
     with pytest.raises(NotFoundError, match="no prediction 'nothing'"):
         ask_otherwise(workspace, "nothing")
     with pytest.raises(UsageError, match=r"--keep hours: no input of the model \(did you mean 'hour'\?\)"):
@@ -113,6 +118,20 @@ def test_the_worst_rows_of_an_evaluation_are_asked_for_the_right_answer(workspac
     assert "Attacks" not in told, "only what was asked for"
 
 
+@pytest.mark.parametrize(
+    ("answer", "truth", "told"),
+    [
+        (Said(True, 0.75), False, "the answer is True (75%), true is False. For "),
+        (Said(2024, 0.75), 2025, "the answer is 2024 (75%), true is 2025. For "),
+        (Said(12.34567), 0.5, "the answer is 12.35, true is 0.5. For "),
+    ],
+)
+def test_labels_of_any_kind_are_told_by_their_names(answer: Said, truth: object, told: str) -> None:
+    one = Otherwise("row 1", answer, "another", [Counterfactual([Change("a", 1.0, None)], answer)], truth)
+    assert told in otherwise_told(one)
+    assert ways_of(one)[0]["answer"] in told
+
+
 def test_the_commands_print_what_was_found(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     counterfactual("5", project=workspace.folder)
     told = capsys.readouterr().out
@@ -124,6 +143,24 @@ def test_the_commands_print_what_was_found(workspace: Workspace, capsys: pytest.
     assert found == ask_otherwise(workspace, "5", free=["hour"])
     evaluate(project=workspace.folder, counterfactuals=True)
     assert ": the answer is " in capsys.readouterr().out
+
+
+def test_what_cannot_be_attacked_or_asked_is_refused_before_the_evaluation(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the version was evaluated first")
+
+    monkeypatch.setattr("everloop.loop.evaluating.evaluate_version", never)
+    monkeypatch.setitem(sys.modules, "art.attacks.evasion", None)
+    with pytest.raises(UsageError, match=r"pip install 'everloop\[adversarial\]'"):
+        evaluate(project=workspace.folder, attacks=True)
+    place = workspace.folder / "everloop.toml"
+    told = place.read_text()
+    place.write_text(told.replace('["hour"]', '["a", "b", "hour"]'))
+    with pytest.raises(UsageError, match="no column may change"):
+        evaluate(project=workspace.folder, counterfactuals=True)
+    place.write_text(told)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ WEATHER = ("weather:temp", "weather:hum")
 NO_HEADERS: dict[str, str] = {}
 AT_A_TIME = {"parameters": {"time": 100.0}}
 KNOWN = {"Bonn": {"temp": 0.5, "hum": 0.25}, "Oslo": {"temp": -0.5, "hum": 0.5}}
+WORDS = b"""{"metadata": {"feature_names": ["temp", "hum"]}, "results": [
+    {"values": ["mild"], "statuses": ["PRESENT"]}, {"values": [0.5], "statuses": ["PRESENT"]}]}"""
 Answer = Callable[[dict[str, Any]], tuple[int, bytes]]
 
 
@@ -145,7 +148,7 @@ async def test_a_column_that_cannot_be_missing_has_to_be_sent() -> None:
         found = {"values": [3], "statuses": ["OUTSIDE_MAX_AGE"]}
         return 200, json.dumps({"metadata": {"feature_names": ["bikes"]}, "results": [found]}).encode()
 
-    station = Tensor("station", [1], "BYTES", [b"Bonn"])
+    station = Tensor("station", [1], "BYTES", ["Bonn"])
     with store(late, []) as url:
         features = OnlineFeatures(Lookup(url, ("docks:bikes",), ("station",)), lambda _: None, lambda: None)
         with pytest.raises(RequestError, match="row 0: the feature store knows no 'bikes' of station = 'Bonn'"):
@@ -165,11 +168,34 @@ async def test_without_its_key_nothing_can_be_looked_up(asked: Asked) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"data": ["Bonn"], "shape": [2]}, "tensor 'station' has shape [2] and 1 values"),
+        ({"data": ["Bonn", "Oslo"], "shape": [2]}, "tensor 'hour' has shape [1], tensor 'station' has 2 rows"),
+        ({"data": ["Bonn", "Oslo"], "shape": [1, 2]}, "send [rows] or [rows, 1]"),
+        ({"data": [], "shape": []}, "tensor 'station' has shape []"),
+        ({"data": [None], "shape": [1]}, "tensor 'station', value 0: None is no BYTES"),
+        ({"data": [None], "shape": [1], "datatype": "INT64"}, "value 0: nothing is looked up by None: send 'temp'"),
+        ({"data": ["Bonn"], "shape": [1], "datatype": "TEXT"}, "tensor 'station' has unknown datatype 'TEXT'"),
+    ],
+)
+async def test_keys_that_fit_no_rows_are_the_callers_mistake(asked: Asked, wrong: dict[str, Any], told: str) -> None:
+    given, seen = body("Bonn"), list[dict[str, Any]]()
+    given["inputs"][-1] |= wrong
+    with store(as_feast, seen) as url, pytest.raises(RequestError, match=re.escape(told)):
+        await asked(url, given)
+    assert seen == []
+    assert "everloop_feature_lookup_errors_total 0.0" in asked.page
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
     ("answer", "told"),
     [
         ((500, b"no such view"), "status 500, no such view"),
         ((200, b"<html>"), "JSON is malformed"),
         ((200, b'{"metadata": {"feature_names": []}, "results": []}'), "gave no 'temp' for 1 rows"),
+        ((200, WORDS), "gave what the model does not take: tensor 'temp', value 0: 'mild' is no FP64"),
     ],
 )
 async def test_a_store_that_does_wrong_is_named_and_no_version_fails(
@@ -193,8 +219,9 @@ async def test_a_store_that_is_slow_or_gone_is_not_waited_for(asked: Asked) -> N
         with pytest.raises(SystemError_, match="gave no features"):
             await asked(url, body("Bonn"), seconds=0.05)
         free.set()
-    with pytest.raises(SystemError_, match="gave no features"):
-        await asked(url, body("Bonn"))
+    for gone in (url, "http://a..b"):
+        with pytest.raises(SystemError_, match="gave no features"):
+            await asked(gone, body("Bonn"))
 
 
 @pytest.mark.asyncio
@@ -218,25 +245,39 @@ async def test_an_explanation_looks_up_too(site: Site) -> None:
     assert set(found.explanations[0]["values"]) == {"hour", "temp", "hum"}
 
 
-def test_a_store_without_keys_is_refused() -> None:
-    options = ServeOptions(
-        plan=Path("p"), journal=Path("j"), keys=Path("k"), features=Lookup("http://localhost", ("a:b",), ())
-    )
-    with pytest.raises(UsageError, match="needs its URL, the features that are looked up and the keys"):
+@pytest.mark.parametrize(
+    ("lookup", "told"),
+    [
+        (Lookup("http://localhost", ("a:b",), ()), "needs its URL, the features that are looked up and the keys"),
+        (Lookup("http://localhost:port", ("a:b",), ("k",)), "needs its URL"),
+        (Lookup("http://:6566", ("a:b",), ("k",)), "needs its URL"),
+        (Lookup("http://localhost", ("a:b", "c:b"), ("k",)), "two features of the online store are called 'b'"),
+        (Lookup("http://localhost", ("a:b",), ("k",), token="two\nlines"), "a token must be one line of printable"),
+    ],
+)
+def test_a_store_that_cannot_be_asked_is_refused_at_the_start(lookup: Lookup, told: str) -> None:
+    options = ServeOptions(plan=Path("p"), journal=Path("j"), keys=Path("k"), features=lookup)
+    with pytest.raises(UsageError, match=told):
         check_options(options)
+    check_options(msgspec.structs.replace(options, features=Lookup("http://[::1]:6566/x", ("a:b",), ("k",))))
 
 
-def test_a_table_is_sent_with_keys_in_place_of_features(site: Site, start: Start) -> None:
+def test_a_table_is_sent_with_keys_in_place_of_features(site: Site, start: Start, tmp_path: Path) -> None:
     site.write(1)
+    (tmp_path / "token").write_text("let me\n")
     online, asked = Features(url="http://store", features=WEATHER, keys=("station",)), list[dict[str, Any]]()
     told = ("--features", *WEATHER, "--feature-keys", "station", "--feature-timeout", "30")
+    token = ("--feature-token-file", str(tmp_path / "token"))
     rows = pd.DataFrame({"hour": [1.0, 2.0], "station": ["Bonn", "Oslo"]})
-    with store(as_feast, asked) as url, start(site, "--feature-store", url, *told) as server:
+    with store(as_feast, asked) as url, start(site, "--feature-store", url, *told, *token) as server:
         with contextlib.closing(Client(server.url, "rides", 10.0)) as client:
             answered = predict_rows(client, rows, lambda raw: raw, online=online)
             whole = predict_rows(client, answered[["hour"]].assign(temp=0.0, hum=0.0), lambda raw: raw, online=online)
+            raw = rows.rename(columns={"hour": "clock"})
+            prepared = predict_rows(client, raw, lambda raw: raw[["clock"]].set_axis(["hour"], axis=1), online=online)
             with pytest.raises(DataError, match="column 'station' is missing"):
                 predict_rows(client, rows[["hour"]], lambda raw: raw, online=online)
     assert answered["prediction"].tolist() == [1.75, 2.0]
     assert whole["prediction"].tolist() == [1.0, 2.0]
-    assert len(asked) == 1
+    assert prepared["prediction"].tolist() == answered["prediction"].tolist()
+    assert [one["auth"] for one in asked] == ["Bearer let me"] * 2

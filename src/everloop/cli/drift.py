@@ -26,6 +26,8 @@ def drift(
 
     if records and signal is None:
         raise UsageError("--records needs a signal: name one, such as data_drift:temp or s-12")
+    if history and (records or plot is not None):
+        raise UsageError("--history tells when signals fired: leave --records and --plot out, or --history")
     if history:
         _show_history(project, signal, json)
         return

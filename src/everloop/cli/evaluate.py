@@ -38,7 +38,7 @@ def evaluate(
     from everloop.errors import UsageError
     from everloop.loop.evaluating import evaluate_version
     from everloop.loop.evaluation_page import page
-    from everloop.loop.what_if import with_attacks, with_counterfactuals
+    from everloop.loop.what_if import check_askable, with_attacks, with_counterfactuals
     from everloop.loop.workspace import opened
 
     if responsible_ai is not None and not (out or attacks or counterfactuals):
@@ -49,6 +49,8 @@ def evaluate(
             "--responsible-ai DIR saves insights in place of all else that is evaluated, and --serve shows them"
         )
     with opened(project) as workspace, Bar() as bar:
+        if attacks or counterfactuals:
+            check_askable(workspace, version, attacks=attacks, counterfactuals=counterfactuals)
         done = evaluate_version(workspace, version, bar.part)
         if attacks:
             bar.part("attacking")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from everloop.evaluation.metrics import losses
 from everloop.types import Column, Task
 
-__all__ = ["Answered", "blocks_of"]
+__all__ = ["Answered", "blocks_of", "spread_out"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -50,6 +50,11 @@ class Answered:
         """One loss a row."""
         return losses(self.task, self.truth, self.answers)
 
+    @property
+    def labels(self) -> NDArray[Any]:
+        """The truth as the target holds it: values, or classes."""
+        return np.asarray(self.classes)[self.truth] if self.classes else self.truth
+
     def take(self, rows: NDArray[Any]) -> Answered:
         """Return some of the rows, by place or mask."""
         inputs = {name: values[rows] for name, values in self.inputs.items()}
@@ -57,6 +62,11 @@ class Answered:
             self.task, self.classes, self.columns, inputs, self.truth[rows], self.answers[rows], self.times[rows],
             self.block, self.sensitive,
         )  # fmt: skip
+
+
+def spread_out(count: int, most: int) -> Ints:
+    """Return places of at most so many of `count` rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
 def blocks_of(times: Floats, length: float) -> tuple[Ints, float]:

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import UsageError
-from everloop.evaluation.answered import Answered
+from everloop.evaluation.answered import Answered, spread_out
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.intervals import Figure, figure, figures
 from everloop.evaluation.movable import Movable, movable
 from everloop.evaluation.robustness import ROWS as POOL
-from everloop.evaluation.robustness import spread_out
 
-__all__ = ["ATTACKED", "QUERIES", "WITHIN", "Attacked", "MovedColumn", "attacked"]
+__all__ = ["ATTACKED", "QUERIES", "WITHIN", "Attacked", "MovedColumn", "attacked", "check_attackable"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -62,15 +61,21 @@ class Attacked(msgspec.Struct, frozen=True):
     columns: list[MovedColumn]
 
 
+def check_attackable(rows: Answered) -> None:
+    """Raise `UsageError` where nothing of these rows can be moved, and without the toolbox."""
+    pool = _pool(rows)
+    movable(pool.columns, pool.inputs)
+    _toolbox()
+
+
 def attacked(rows: Answered, predict: Predict, progress: Progress = lambda _done, _all: None) -> Attacked:
     """Return what attacks on some rows come to: evenly spread ones, of classes only those that are answered right.
 
     Moved are numbers, within what was seen and whole where they are, and pixels; all else stays. Raises `UsageError`
     without the toolbox, or where nothing can be moved.
     """
-    hop = _toolbox()
-    pool = rows.take(spread_out(len(rows), POOL))
-    moves = movable(pool.columns, pool.inputs)
+    pool = _pool(rows)
+    moves, hop = movable(pool.columns, pool.inputs), _toolbox()
     answers = predict(pool.inputs)
     usual = float(np.sqrt(rows.losses.mean())) if rows.task == "regression" else 0.0
     right = np.arange(len(pool)) if rows.task == "regression" else np.flatnonzero(answers.argmax(1) == pool.truth)
@@ -88,6 +93,11 @@ def attacked(rows: Answered, predict: Predict, progress: Progress = lambda _done
         progress(number + 1, len(place))
     flips = f"the answer moves by more than {usual:.4g}" if rows.task == "regression" else "another label"
     return _told(flips, squares, asked, moves.names, pool.blocks[place])
+
+
+def _pool(rows: Answered) -> Answered:
+    """Return the rows that attacks know of."""
+    return rows.take(spread_out(len(rows), POOL))
 
 
 def _toolbox() -> Callable[[_Target], None]:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import UsageError
+from everloop.evaluation.answered import spread_out
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.movable import unit_of
-from everloop.evaluation.robustness import spread_out
 from everloop.types import Column
 
 __all__ = ["Change", "Counterfactual", "Said", "Wanted", "changeable", "counterfactuals", "said"]

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.evaluation.answered import Answered
+from everloop.evaluation.answered import Answered, spread_out
 from everloop.evaluation.intervals import Figure, figures
 from everloop.inference.shapley import explain
 
@@ -46,7 +46,7 @@ def importances(rows: Answered, predict: Predict) -> list[Importance]:
     names = [c.name for c in rows.columns]
     if len(names) < 2 or any(c.shape or c.kind == "text" for c in rows.columns):
         return []
-    place = np.unique(np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(np.int64))
+    place = spread_out(len(rows), ROWS)
     values = _values(rows, predict, place, names)
     drawn = figures(
         lambda chosen: dict(zip(names, np.abs(values[chosen]).mean(0).tolist(), strict=True)), rows.blocks[place]
@@ -61,7 +61,7 @@ def importances(rows: Answered, predict: Predict) -> list[Importance]:
 
 def _values(rows: Answered, predict: Predict, place: NDArray[np.int64], names: list[str]) -> Floats:
     """Return the Shapley values of some rows, each held against the same usual rows."""
-    usual = np.unique(np.linspace(0, len(rows) - 1, min(USUAL, len(rows))).astype(np.int64))
+    usual = spread_out(len(rows), USUAL)
     background = {name: rows.inputs[name][usual] for name in names}
     found = np.empty((len(place), len(names)))
     for number, one in enumerate(place.tolist()):

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from everloop.checks import Check, Verdict
+from everloop.checks import Check, Outcome, Verdict
 from everloop.errors import SettingsError, UsageError, close_match
 from everloop.evaluation.answered import Answered
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.intervals import Figure
-from everloop.evaluation.measures import ASKING, MEASURES, Measured, measured
+from everloop.evaluation.measures import ASKING, MEASURES, WITHOUT_INTERVAL, Measured, measured
 from everloop.evaluation.metrics import METRICS
 from everloop.types import Json
 
@@ -102,6 +102,8 @@ def _condition(name: str, asked: Any) -> Check[GateEvidence] | None:
         raise SettingsError(f"[gates] {name} = {asked!r}: write {{ min = ... }}, {{ max = ... }} or both, in numbers")
     if asked.get("min", -math.inf) > asked.get("max", math.inf):
         raise SettingsError(f"[gates] {name} = {asked!r}: no value lies within")
+    if name in WITHOUT_INTERVAL and asked.get("sure"):
+        raise SettingsError(f"[gates] {name} has no interval that sure = true could bound: leave it out")
     return _bounded(name, asked.get("min"), asked.get("max"), asked.get("sure", False))
 
 
@@ -127,8 +129,10 @@ def _bounded(name: str, low: float | None, high: float | None, sure: bool) -> Ch
         found = _found(name, evidence, sure)
         bounds: dict[str, Json] = {"value": None, "min": low, "max": high}
         if found is None or not math.isfinite(found.figure.value):
-            told = f"{name} was not measured: it belongs to another task, or these rows do not tell it"
-            return Verdict(name, "fail" if name in METRICS else "inconclusive", told, bounds)
+            asking = "this kind of model or of columns is not asked, or gave no usable answer"
+            why = asking if name in ASKING else "it belongs to another task, or these rows do not tell it"
+            outcome: Outcome = "fail" if name in METRICS else "inconclusive"
+            return Verdict(name, outcome, f"{name} was not measured: {why}", bounds)
         value, least, most = found.figure.value, found.figure.low, found.figure.high
         bounds |= {"value": value} | ({} if least is None else {"low": least, "high": most})
         bounds |= {"where": found.where} if found.where else {}

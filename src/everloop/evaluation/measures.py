@@ -14,7 +14,7 @@ from everloop.evaluation.metrics import METRICS, score
 from everloop.evaluation.robustness import robustness
 from everloop.evaluation.slices import slices, told_apart
 
-__all__ = ["ASKING", "MEASURES", "Measured", "measured"]
+__all__ = ["ASKING", "MEASURES", "WITHOUT_INTERVAL", "Measured", "measured"]
 
 
 class Measured(NamedTuple):
@@ -97,3 +97,4 @@ ASKING: dict[str, Callable[[Answered, Predict], Measured | None]] = {
     "robustness": _robustness,
     "largest_share": _largest_share,
 }
+WITHOUT_INTERVAL = ("largest_share",)

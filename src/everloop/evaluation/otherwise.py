@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import UsageError, close_match
-from everloop.evaluation.answered import Answered
+from everloop.evaluation.answered import Answered, spread_out
 from everloop.evaluation.counterfactuals import Counterfactual, Said, Wanted, changeable, counterfactuals, said
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.metrics import losses
-from everloop.evaluation.robustness import spread_out
 from everloop.evaluation.slices import Slice, holds
 
 __all__ = ["Otherwise", "otherwise", "wanted_of", "worst_otherwise"]
@@ -40,8 +39,13 @@ class Otherwise(msgspec.Struct, frozen=True):
 def otherwise(
     name: str, row: dict[str, NDArray[Any]], rows: Answered, predict: Predict, asked: str | None, kept: Collection[str]
 ) -> Otherwise:
-    """Return what would have to be different in a row for the answer that is asked for."""
+    """Return what would have to be different in a row for the answer that is asked for.
+
+    Raises `UsageError` where the model has no usable answer to it.
+    """
     before = predict(row)[0]
+    if not np.isfinite(before).all():
+        raise UsageError(f"{name}: the model's answer to it is no number, so nothing could turn it")
     wanted, words = wanted_of(rows.classes, asked, before)
     pool = rows.take(spread_out(len(rows), POOL)).inputs
     free = changeable(rows.columns, kept)

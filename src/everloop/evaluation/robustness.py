@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import RequestError
-from everloop.evaluation.answered import Answered
+from everloop.evaluation.answered import Answered, spread_out
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.intervals import Figure, figure
 
-__all__ = ["ROWS", "Moved", "robustness", "spread_of", "spread_out"]
+__all__ = ["ROWS", "Moved", "robustness", "spread_of"]
 
 Inputs = Mapping[str, NDArray[Any]]
 ROWS, NOISE = 2000, 0.1
@@ -47,11 +47,6 @@ def robustness(rows: Answered, predict: Predict) -> list[Moved]:
 def spread_of(there: NDArray[np.float64]) -> float:
     """Return how far numbers lie apart: their interquartile range as a standard deviation."""
     return float(np.subtract(*np.quantile(there, [0.75, 0.25]))) / INTERQUARTILE
-
-
-def spread_out(count: int, most: int) -> NDArray[np.int64]:
-    """Return places of at most so many of `count` rows, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
 def _changes(rows: Answered) -> Iterator[tuple[str, Inputs]]:

@@ -35,5 +35,5 @@ def _in_segment(data: bytes, wanted: bytes, path: Path, id: str) -> list[Record]
         record = decode(data[start : end + 1], f"{path} at byte {start}")
         if record.id == id:
             records.append(record)
-        place = data.find(wanted, end)
+        place = data.find(wanted, end + 1)
     return records

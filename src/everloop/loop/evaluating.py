@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from everloop import registry
 from everloop.data import Schema
@@ -20,7 +21,7 @@ from everloop.loop.version_report import rival_of
 from everloop.loop.workspace import Workspace
 from everloop.settings import seconds
 
-__all__ = ["Evaluated", "answered_of", "evaluate_version", "version_of"]
+__all__ = ["Evaluated", "answered_of", "answering", "evaluate_version", "version_of"]
 
 Tell = Callable[[str], None]
 
@@ -43,17 +44,22 @@ def evaluate_version(workspace: Workspace, id: str | None = None, tell: Tell = l
     tell("reading")
     rows = answered_of(workspace, row)
     tell("measuring")
-    found = evaluate(rows, _answering(workspace.model(row["bundle"])))
+    found = evaluate(rows, answering(workspace.model(row["bundle"])))
     tell("comparing")
     if rival := _rival(workspace, row):
         found = _compared(workspace, rows, rival, found)
     return Evaluated(workspace.name, row["id"], found)
 
 
-def _answering(model: Model) -> Predict | None:
-    """Return what asks a model; None where each question would start a process."""
-    name = "probability" if model.manifest.classes else "prediction"
-    return None if model.native else lambda inputs: model.predict(inputs)[name].astype(np.float64)
+def answering(model: Model, level: Sequence[float] = ()) -> Predict | None:
+    """Return what asks a model, and corrects its answers by a level; None where each question would start a process."""
+    name, factors = "probability" if model.manifest.classes else "prediction", np.asarray(level)
+
+    def predict(inputs: Any) -> NDArray[np.float64]:
+        found = model.predict(inputs)
+        return (model.correct(found, factors) if len(factors) else found)[name].astype(np.float64)
+
+    return None if model.native else predict
 
 
 def version_of(workspace: Workspace, id: str | None) -> dict[str, Any]:

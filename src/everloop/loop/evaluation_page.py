@@ -184,7 +184,7 @@ def _counterfactuals(found: Evaluation) -> Iterator[Part]:
 
 def otherwise_told(one: Otherwise) -> str:
     """Return in a sentence which row was asked for which answer."""
-    truth = "" if one.truth is None else f", true is {shown(one.truth)}"
+    truth = "" if one.truth is None else f", true is {_answer(one.truth)}"
     where = f" ({one.where})" if one.where else ""
     none = "" if one.ways else ": no near row shows a way"
     return f"{one.row}{where}: the answer is {_said(one.answer)}{truth}. For {one.wanted}{none or ':'}"
@@ -199,7 +199,12 @@ def ways_of(one: Otherwise) -> list[dict[str, Any]]:
 
 
 def _said(told: Said) -> str:
-    return shown(told.value) + (f" ({told.probability:.0%})" if told.probability is not None else "")
+    return _answer(told.value) + (f" ({told.probability:.0%})" if told.probability is not None else "")
+
+
+def _answer(value: Any) -> str:
+    """Return a value in few digits, or a label as `--wanted` names it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _value(value: Any) -> str:

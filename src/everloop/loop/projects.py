@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -109,13 +108,10 @@ def commit_all(folder: Path, message: str, *identity: str) -> bool:
 
     `identity` holds `-c` settings to commit with.
     """
-    for command in (
-        ["-c", "init.defaultBranch=main", "init", "-q"],
-        ["add", "-A"],
-        [*identity, "commit", "-q", "-m", message],
-    ):
-        try:
-            subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True, timeout=30)
-        except (OSError, subprocess.SubprocessError):
-            return False
+    try:
+        git.start(folder)
+        git.run(folder, "add", "-A")
+        git.run(folder, *identity, "commit", "-q", "-m", message)
+    except SystemError_:
+        return False
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from everloop.errors import SystemError_, UsageError
 from everloop.evaluation import Answered
+from everloop.evaluation.answered import spread_out
 from everloop.inference import Model
 from everloop.loop.evaluating import answered_of, version_of
 from everloop.loop.leash import leashed
@@ -70,12 +72,13 @@ def save_insights(workspace: Workspace, id: str | None, folder: Path, tell: Tell
     """Compute insights of a version, by default the champion, into a new or empty folder: whole or not at all."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty: name a new folder for insights, or show saved ones with --serve")
+    folder = folder.resolve()
     tell("reading")
     row = version_of(workspace, id)
     rows = answered_of(workspace, row)
     model = workspace.model(row["bundle"])
     _check_tabular(row["id"], model, rows.columns)
-    some = rows.take(_evenly(len(rows), ROWS))
+    some = rows.take(spread_out(len(rows), ROWS))
     train, train_from = _training_rows(workspace, row, rows)
     tell("building")
     python = build(ENVIRONMENT)
@@ -132,13 +135,12 @@ def _check_tabular(version: str, model: Model, columns: Sequence[Column]) -> Non
 
 def _training_rows(workspace: Workspace, row: Mapping[str, Any], rows: Answered) -> tuple[dict[str, NDArray[Any]], str]:
     """Return rows that the toolbox learns from, and where they are from: the data version, else the judged rows."""
-    labels = np.asarray(rows.classes)[rows.truth] if rows.classes else rows.truth
-    found, source = {**rows.inputs, "target": labels}, "judged rows"
+    found, source = {**rows.inputs, "target": rows.labels}, "judged rows"
     with contextlib.suppress(SystemError_):  # its table is damaged or gone
         table = table_of(workspace, row["data_version"])
         found = {c.name: table[c.name].to_numpy() for c in rows.columns}
         found["target"], source = table[workspace.settings.data.target].to_numpy(), row["data_version"]
-    place = set(_evenly(len(found["target"]), TRAINING_ROWS).tolist())
+    place = set(spread_out(len(found["target"]), TRAINING_ROWS).tolist())
     for values in found.values():  # a category that occurs at all is known
         if values.dtype.kind in "OUSb" or (rows.classes and values is found["target"]):
             place.update(np.unique(values.astype(str), return_index=True)[1].tolist())
@@ -146,16 +148,10 @@ def _training_rows(workspace: Workspace, row: Mapping[str, Any], rows: Answered)
     return {name: values[chosen] for name, values in found.items()}, source
 
 
-def _evenly(rows: int, most: int) -> NDArray[np.int64]:
-    """Return the places of at most so many rows, spread over all."""
-    return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64))
-
-
 def _write_order(
     folder: Path, workspace: Workspace, model: Model, rows: Answered, train: Mapping[str, NDArray[Any]]
 ) -> None:
-    labels = np.asarray(rows.classes)[rows.truth] if rows.classes else rows.truth
-    for name, table in (("rows", {**rows.inputs, "target": labels}), ("train", train)):
+    for name, table in (("rows", {**rows.inputs, "target": rows.labels}), ("train", train)):
         arrays: dict[str, Any] = {str(place): _plain(table[column.name]) for place, column in enumerate(rows.columns)}
         np.savez(folder / f"{name}.npz", **arrays, target=_plain(table["target"]))
     (folder / "model.onnx").write_bytes(model.bundle.read("model.onnx"))
@@ -180,7 +176,7 @@ def _plain(values: NDArray[Any]) -> NDArray[Any]:
 def _partial(folder: Path) -> Iterator[Path]:
     """Make a folder beside the one that is asked for, gone at the end; one that a killed process left goes too."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}.*.partial"):
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
         shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     partial.mkdir()

@@ -49,6 +49,8 @@ def predict_rows(
     given = given.reset_index(drop=True)
     inputs = _sent(inputs, given, online) if online else inputs
     table = given if set(inputs) <= set(given.columns) else prepare(given)
+    if online:  # a features function may return the model's columns only
+        table = table.join(given[[key for key in online.keys if key in inputs and key in given and key not in table]])
     for name in inputs:
         if name not in table.columns:
             raise DataError(f"{source}: column {name!r} is missing{close_match(name, map(str, table.columns))}")

@@ -6,20 +6,20 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from everloop.errors import NotFoundError, UsageError, close_match
-from everloop.evaluation.attacks import attacked
+from everloop.evaluation.attacks import attacked, check_attackable
+from everloop.evaluation.counterfactuals import changeable
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.otherwise import Otherwise, otherwise, worst_otherwise
 from everloop.inference import Model, columns_from_lists
 from everloop.journal.search import find
-from everloop.loop.evaluating import Evaluated, answered_of, version_of
+from everloop.loop.evaluating import Evaluated, answered_of, answering, version_of
 from everloop.loop.workspace import Workspace
 from everloop.types import Prediction
 
-__all__ = ["AskedOtherwise", "ask_otherwise", "with_attacks", "with_counterfactuals"]
+__all__ = ["AskedOtherwise", "ask_otherwise", "check_askable", "with_attacks", "with_counterfactuals"]
 
 
 class AskedOtherwise(msgspec.Struct, frozen=True):
@@ -29,6 +29,17 @@ class AskedOtherwise(msgspec.Struct, frozen=True):
     version: str
     kept: list[str]
     otherwise: Otherwise
+
+
+def check_askable(workspace: Workspace, id: str | None, *, attacks: bool, counterfactuals: bool) -> None:
+    """Raise `UsageError`, before any long work, where a version cannot be asked what is asked of it."""
+    row = version_of(workspace, id)
+    rows = answered_of(workspace, row)
+    _asking(workspace.model(row["bundle"]), row["id"])
+    if attacks:
+        check_attackable(rows)
+    if counterfactuals:
+        changeable(rows.columns, _kept(workspace, rows.inputs))
 
 
 def with_attacks(workspace: Workspace, done: Evaluated, progress: Callable[[int, int], None]) -> Evaluated:
@@ -61,6 +72,10 @@ def ask_otherwise(
     columns keep their values, as those of `keep` do, unless `free` names them.
     """
     prediction = None if asked.isdecimal() else _prediction(workspace, asked)
+    if place and not prediction:
+        raise UsageError(
+            f"--row {place} is of a prediction of several; {asked} is a judged row by itself: leave it out"
+        )
     row = version_of(workspace, version or (prediction.version if prediction else None))
     model, rows = workspace.model(row["bundle"]), answered_of(workspace, row)
     kept = _kept(workspace, rows.inputs, keep, free)
@@ -73,14 +88,9 @@ def ask_otherwise(
 
 def _asking(model: Model, version: str, level: Sequence[float] = ()) -> Predict:
     """Return what asks a model; raises `UsageError` where each question would start a process."""
-    if model.native:
+    predict = answering(model, level)
+    if predict is None:
         raise UsageError(f"{version} is a native model: it is asked too slowly for thousands of questions")
-    name, factors = "probability" if model.manifest.classes else "prediction", np.asarray(level)
-
-    def predict(inputs: Any) -> NDArray[np.float64]:
-        found = model.predict(inputs)
-        return (model.correct(found, factors) if len(factors) else found)[name].astype(np.float64)
-
     return predict
 
 

@@ -181,10 +181,12 @@ def _options(arguments: Sequence[str] | None) -> ServeOptions:
     parser.add_argument("--feature-store", metavar="URL", help="Feast's feature server, asked for what requests lack")
     parser.add_argument("--features", nargs="+", default=(), metavar="VIEW:FEATURE", help="what it is asked for")
     parser.add_argument("--feature-keys", nargs="+", default=(), metavar="TENSOR", help="by what it is asked")
+    parser.add_argument("--feature-token-file", type=Path, help="holds the token that the feature server needs")
     parser.add_argument("--feature-timeout", type=float, default=0.25, help="seconds at most (default: %(default)s)")
     given = vars(parser.parse_args(arguments))
     url, names, keys = given.pop("feature_store"), tuple(given.pop("features")), tuple(given.pop("feature_keys"))
-    store = Lookup(url or "", names, keys, given.pop("feature_timeout"))
+    secret, limit = given.pop("feature_token_file"), given.pop("feature_timeout")
+    store = Lookup(url or "", names, keys, limit, read_token(secret) if secret else None)
     given["features"] = store if url or names or keys else None
     given["native"] = tuple(given["native"]) if given["native"] is not None else None
     file = given.pop("token_file")

@@ -16,7 +16,7 @@ import msgspec
 from everloop.errors import RequestError, SystemError_
 from everloop.serving.options import Lookup
 from everloop.serving.protocol import DATATYPES, Tensor
-from everloop.serving.tensors import flat_values
+from everloop.serving.tensors import scalars_of
 from everloop.types import Column
 
 __all__ = ["OnlineFeatures"]
@@ -58,8 +58,8 @@ class OnlineFeatures:
     async def complete(self, tensors: Sequence[Tensor], columns: Sequence[Column]) -> Sequence[Tensor]:
         """Return the tensors of a request with the features that it leaves out; what it brings is not looked up.
 
-        Keys that are no column of the model are taken out. Raises `RequestError` for a key that is missing or a
-        feature without a value, and `SystemError_` where the store does not answer in time.
+        Keys that are no column of the model are taken out. Raises `RequestError` for keys that are missing or do not
+        fit the rows, and for a feature without a value, and `SystemError_` where the store does not answer in time.
         """
         names, sent = {column.name for column in columns}, {tensor.name: tensor for tensor in tensors}
         kept = [tensor for tensor in tensors if tensor.name not in self._lookup.keys or tensor.name in names]
@@ -67,6 +67,7 @@ class OnlineFeatures:
         if not wanted or not (names | set(self._lookup.keys)) & set(sent):  # a matrix holds all columns
             return kept
         keys = {key: self._values(key, sent, wanted[0].name) for key in self._lookup.keys}
+        _check_rows(tensors, keys)
         body = {"features": [self._features[column.name] for column in wanted], "entities": keys}
         found = await self._ask(msgspec.json.encode(body))
         return [*kept, *(self._tensor(column, found, keys) for column in wanted)]
@@ -80,16 +81,18 @@ class OnlineFeatures:
     def _values(self, key: str, sent: dict[str, Tensor], wanted: str) -> list[Any]:
         if key not in sent:
             raise RequestError(f"missing tensor {key!r}, which {wanted!r} is looked up by: send it, or {wanted!r}")
-        return [
-            value.decode(errors="replace") if isinstance(value, bytes) else value for value in flat_values(sent[key])
-        ]
+        values = scalars_of(sent[key])
+        for row, value in enumerate(values):
+            if value is None or value != value:
+                raise RequestError(f"tensor {key!r}, value {row}: nothing is looked up by {value}: send {wanted!r}")
+        return values
 
     async def _ask(self, body: bytes) -> _Found:
         loop, started = asyncio.get_running_loop(), time.perf_counter()
         try:
             answer = loop.run_in_executor(self._threads, self._post, body)
             return await asyncio.wait_for(answer, self._lookup.seconds)
-        except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:  # TimeoutError is an OSError
+        except (OSError, http.client.HTTPException, msgspec.MsgspecError, UnicodeError) as error:
             self._failed()
             told = str(error) or f"it took longer than {self._lookup.seconds:g} s"
             raise SystemError_(f"the feature store at {self._lookup.url} gave no features: {told}") from error
@@ -138,7 +141,15 @@ class OnlineFeatures:
             self._failed()
             raise SystemError_(f"the feature store at {self._lookup.url} gave no {column.name!r} for {rows} rows")
         values = [self._value(column, row, keys, *pair) for row, pair in enumerate(pairs)]
-        return Tensor(column.name, [rows], DATATYPES[column.dtype], values)
+        tensor = Tensor(column.name, [rows], DATATYPES[column.dtype], values)
+        try:
+            scalars_of(tensor)
+        except RequestError as error:  # nobody sent it
+            self._failed()
+            raise SystemError_(
+                f"the feature store at {self._lookup.url} gave what the model does not take: {error}"
+            ) from error
+        return tensor
 
     def _value(self, column: Column, row: int, keys: dict[str, list[Any]], value: Any, status: str) -> Any:
         """Return a value; one that is older than its view allows is none, as in the rows of a training."""
@@ -148,6 +159,15 @@ class OnlineFeatures:
             return _UNKNOWN[column.dtype]
         told = ", ".join(f"{name} = {values[row]!r}" for name, values in keys.items())
         raise RequestError(f"row {row}: the feature store knows no {column.name!r} of {told}: send {column.name!r}")
+
+
+def _check_rows(tensors: Sequence[Tensor], keys: dict[str, list[Any]]) -> None:
+    key, values = next(iter(keys.items()))
+    for tensor in tensors:
+        if list(tensor.shape[:1]) != [len(values)]:
+            raise RequestError(
+                f"tensor {tensor.name!r} has shape {tensor.shape}, tensor {key!r} has {len(values)} rows"
+            )
 
 
 def _connect(lookup: Lookup) -> http.client.HTTPConnection:

@@ -7,6 +7,7 @@ import os
 from importlib import util
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -63,8 +64,9 @@ def check_options(options: ServeOptions) -> None:
         raise UsageError(
             f"listening on {options.host} lets others send labels: give a token with --token-file, or stay on 127.0.0.1"
         )
-    if options.token is not None and (not options.token.isascii() or not options.token.isprintable()):
-        raise UsageError("the token must be one line of printable ASCII")
+    for token in (options.token, options.features.token if options.features else None):
+        if token is not None and (not token.isascii() or not token.isprintable()):
+            raise UsageError("a token must be one line of printable ASCII")
     for port in (options.port, options.grpc_port or 0):
         if not 0 <= port <= 65535:
             raise UsageError(f"port {port} lies outside 0 to 65535")
@@ -74,14 +76,28 @@ def check_options(options: ServeOptions) -> None:
         raise UsageError("gRPC needs a library that is not installed: pip install 'everloop[grpc]'")
     if options.batching.rows < 1 or not 0 <= options.batching.seconds < options.timeout:
         raise UsageError("a batch holds one row at least, and waits less than the timeout of a request")
-    if (lookup := options.features) and not (
-        lookup.url.startswith(("http://", "https://")) and lookup.features and lookup.keys and lookup.seconds > 0
-    ):
-        raise UsageError("an online feature store needs its URL, the features that are looked up and the keys for that")
+    if options.features:
+        _check_lookup(options.features)
     if min(options.max_body, options.threads, options.max_requests, options.workers) < 1 or not options.timeout > 0:
         raise UsageError(
             "the limits of bodies, threads, requests and workers must be at least 1, that of time more than 0"
         )
+
+
+def _check_lookup(lookup: Lookup) -> None:
+    names = [feature.rpartition(":")[2] for feature in lookup.features]
+    if not (_is_server(lookup.url) and names and lookup.keys and lookup.seconds > 0):
+        raise UsageError("an online feature store needs its URL, the features that are looked up and the keys for that")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two features of the online store are called {twice!r}, and a column is called after one")
+
+
+def _is_server(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # no port has this number
+        return False
 
 
 def is_loopback(host: str) -> bool:

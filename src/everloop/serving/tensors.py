@@ -12,7 +12,7 @@ from everloop.inference.media import packed, text_of
 from everloop.serving.protocol import Tensor
 from everloop.types import Column, Dtype
 
-__all__ = ["TensorReader", "flat_values"]
+__all__ = ["TensorReader", "scalars_of"]
 
 Values = list[Any]
 
@@ -85,7 +85,7 @@ class TensorReader:
             raise _wrong_datatype(tensor, _NUMBERS)
         if tensor.shape[1] != width or tensor.shape[0] < 1:
             raise RequestError(f"tensor {tensor.name!r} has shape {tensor.shape}: this model takes [rows, {width}]")
-        values = _VALUES[tensor.datatype](tensor, flat_values(tensor))
+        values = _VALUES[tensor.datatype](tensor, _flat(tensor))
         if len(values) == width:
             return {name: [value] for name, value in zip(self._accepted, values, strict=True)}
         return {name: values[place::width] for place, name in enumerate(self._accepted)}
@@ -102,11 +102,18 @@ class TensorReader:
                 )
 
 
+def scalars_of(tensor: Tensor) -> Values:
+    """Return the values of a tensor that is no column, one a row; raises `RequestError` naming the tensor."""
+    if tensor.datatype not in _VALUES:
+        raise RequestError(f"tensor {tensor.name!r} has unknown datatype {tensor.datatype!r}")
+    return _column(tensor)
+
+
 def _column(tensor: Tensor) -> Values:
     shape = tensor.shape
     if not shape or shape[0] < 1 or (len(shape) != 1 and shape[1:] != [1]):
         raise RequestError(f"tensor {tensor.name!r} has shape {shape}: send [rows] or [rows, 1], with a row at least")
-    return _VALUES[tensor.datatype](tensor, flat_values(tensor))
+    return _VALUES[tensor.datatype](tensor, _flat(tensor))
 
 
 def _files(tensor: Tensor, column: Column) -> Values:
@@ -117,7 +124,7 @@ def _files(tensor: Tensor, column: Column) -> Values:
     if not shape or shape[0] < 1 or (len(shape) != 1 and shape[1:] != [1]):
         raise RequestError(f"tensor {tensor.name!r} has shape {shape}: send [rows] or [rows, 1] of files, one a row")
     found: Values = []
-    for row, value in enumerate(flat_values(tensor)):
+    for row, value in enumerate(_flat(tensor)):
         if type(value) not in (bytes, str):
             raise _wrong_value(tensor, row, value)
         raw = value.encode() if binary and isinstance(value, str) else value
@@ -130,7 +137,7 @@ def _decoded(tensor: Tensor, column: Column) -> Values:
     if tensor.shape[1:] != wanted or tensor.shape[0] < 1:
         told = f"send [rows, {', '.join(map(str, wanted))}], or the files themselves as BYTES"
         raise RequestError(f"tensor {tensor.name!r} has shape {tensor.shape}: {told}")
-    flat = flat_values(tensor)
+    flat = _flat(tensor)
     try:
         numbers = np.array(flat, dtype=np.float64)
     except (TypeError, ValueError):
@@ -140,7 +147,7 @@ def _decoded(tensor: Tensor, column: Column) -> Values:
     return [packed(row) for row in numbers.astype(np.uint8).reshape(-1, *wanted)]
 
 
-def flat_values(tensor: Tensor) -> Values:
+def _flat(tensor: Tensor) -> Values:
     """Return the data in row-major order, once it has as many values as its shape says."""
     data, size = tensor.data, 1
     for length in tensor.shape:

@@ -246,13 +246,15 @@ def _check_elastic(elastic: Elastic, text: str, path: str) -> None:
 
 
 def _check_features(features: Features, text: str, path: str) -> None:
-    wrong = ""
-    if not re.fullmatch(r"https?://[^/?#@]+[^?#]*", features.url):
+    wrong, names = "", [name.rpartition(":")[2] for name in features.features]
+    if not re.fullmatch(r"https?://([^/?#@:\s]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[^?#\s]*)?", features.url):
         wrong = "url: write that of Feast's feature server, such as 'http://127.0.0.1:6566'"
     elif not features.keys or not features.features:
         wrong = "needs features, which are looked up, and keys, by which they are"
     elif not all(re.fullmatch(r"[^:]+:[^:]+", name) for name in features.features):
         wrong = "features: write each as 'view:feature'"
+    elif twice := next((name for name in names if names.count(name) > 1), None):
+        wrong = f"features: two are called {twice!r}, and a column is called after one"
     elif not re.fullmatch(r"([A-Za-z_]\w*)?", features.token):
         wrong = "token: write the name of an environment variable, never the token"
     if wrong:
