@@ -300,6 +300,23 @@ def test_the_list_names_each_trigger_with_its_last_decision(place: Path, running
     assert rows["schedule"]["last"] == ""
 
 
+def test_the_list_says_where_nothing_is_to_be_watched(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project", days=5)
+    file, before = folder / "everloop.toml", "[triggers]\n"
+
+    def note(storage: str) -> str:
+        file.write_text(text.replace(before, f"{before}storage = {storage}\n"))
+        with opened(folder) as workspace:
+            return str({row["trigger"]: row["note"] for row in listing(workspace, START)}["storage"])
+
+    text = file.read_text()
+    assert note("true") == note("false") == ""  # the data folder is there
+    assert note('{ url = "inbox" }').startswith(f"nothing is at {folder / 'inbox'} yet: ")
+    (folder / "inbox").mkdir()
+    assert note('{ url = "inbox" }') == ""
+    assert "nosuch" in note('{ url = "nosuch://bucket" }')
+
+
 def happen(place: Path, trigger: str) -> None:
     if trigger == "storage":
         more_rows(20).to_csv(place / "project" / "inbox" / "more.csv", index=False)
