@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -18,7 +19,7 @@ from everloop.loop.plans import current_plan
 from everloop.loop.workspace import Workspace
 from everloop.pipelines import Explained, explain
 from everloop.tracking.record import DATA_RUN
-from everloop.types import show_time
+from everloop.types import dated, show_time
 
 __all__ = ["Shown", "cache_of", "listing", "show", "status"]
 
@@ -30,8 +31,6 @@ _TABLES = {
     "run": store.run,
     "event": store.event,
 }
-_TIMES = {"time", "created", "started", "ended", "finished", "start", "end", "until", "labelled_until", "last"}
-
 
 _LISTED: dict[str, tuple[str, ...]] = {
     "decision": ("id", "time", "response", "reason", "status", "run"),
@@ -164,13 +163,10 @@ def _links(connection: store.Connection, kind: str, row: dict[str, Any]) -> dict
     return {name: found for name, found in links.items() if found}
 
 
-def _readable(value: Any, name: str = "") -> Any:
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with its times as text, without a rollout's running sums: its verdict says what they came to."""
-    if isinstance(value, dict):
-        return {k: _readable(v, k) for k, v in value.items() if k != "state"}
-    if isinstance(value, list):
-        return [_readable(v) for v in value]
-    return show_time(value) if name in _TIMES and isinstance(value, float) else value
+    told: dict[str, Any] = dated({name: value for name, value in row.items() if name != "state"})
+    return told
 
 
 def _ids(workspace: Workspace) -> list[str]:
