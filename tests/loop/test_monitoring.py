@@ -111,7 +111,9 @@ def test_what_moved_is_found_shown_and_drawn(workspace: Workspace, tmp_path: Pat
     assert metric["threshold"] == pytest.approx(1, rel=0.1)
     assert found["explanation_drift:hour"]["evidence"]["contribution"] > 2
     assert {"estimated_loss", "data_drift", "freshness"} <= set(found)
-    assert row_of(found["data_drift:hour"])["firing"] == "yes"
+    row = row_of(found["data_drift:hour"])
+    assert row["firing"] == "yes"
+    assert (row["usual"], row["now"]) == (pytest.approx(0, abs=0.2), pytest.approx(4, abs=0.5))
     assert as_read(found["data_drift:hour"])["end"].endswith("T00:00:00Z")
     rung = episodes(workspace, "data_drift:hour")
     firing = [row for row in signals(workspace) if row["name"] == "data_drift:hour" and row["firing"]]
