@@ -144,9 +144,17 @@ def _links(connection: store.Connection, kind: str, row: dict[str, Any]) -> dict
         return [str(i) for i in connection.execute(query).scalars()]
 
     links: dict[str, list[str]] = {}
-    if kind == "decision" and row["run"]:
-        links["run"] = [row["run"]]
-        links["version"] = ids(sa.select(version.id).where(version.run == row["run"]))
+    if kind == "event":
+        answers = _answers(connection, row)
+        links["decision"] = [answer["id"] for answer in answers]
+        runs = links["run"] = [answer["run"] for answer in answers if answer["run"]]
+        links["version"] = ids(sa.select(version.id).where(version.run.in_(runs)))
+        links["rollout"] = ids(sa.select(rollout.id).where(rollout.decision.in_(links["decision"])))
+    elif kind == "decision":
+        links["event"] = ids(sa.select(store.event.c.id).where(store.event.c.id.in_(row["events"])))
+        if row["run"]:
+            links["run"] = [row["run"]]
+            links["version"] = ids(sa.select(version.id).where(version.run == row["run"]))
         links["rollout"] = ids(sa.select(rollout.id).where(rollout.decision == row["id"]))
     elif kind == "rollout":
         links = {"decision": [row["decision"]], "version": [row["champion"], row["candidate"]]}
@@ -161,6 +169,13 @@ def _links(connection: store.Connection, kind: str, row: dict[str, Any]) -> dict
         links["version"] = ids(sa.select(version.id).where(version.run == row["id"]))
         links["decision"] = ids(sa.select(decision.id).where(decision.run == row["id"]))
     return {name: found for name, found in links.items() if found}
+
+
+def _answers(connection: store.Connection, event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the decisions on an event: those that it is behind, and the one that ended it."""
+    table, ended = store.decision.c, (event["result"] or {}).get("decision")
+    rows = connection.execute(sa.select(table.id, table.events, table.run).order_by(table.number)).mappings()
+    return [dict(row) for row in rows if event["id"] in row["events"] or row["id"] == ended]
 
 
 def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
