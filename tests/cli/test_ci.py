@@ -93,6 +93,7 @@ def test_wrong_paths_and_names_are_wrong_usage(folder: Path, tmp_path: Path) -> 
             ("ci", "smoke", "--url", "http://127.0.0.1:1", "--patience", "nan", *here),
             "--patience nan: a server is waited for",
         ),
+        (("status", "--project", str(folder / "everloop.toml")), "a file: name the project's folder"),
     ]
     for asked, words in refused:
         error = run(*asked).exception

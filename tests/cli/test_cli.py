@@ -242,6 +242,8 @@ def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) 
     assert freshness["evidence"]["newest_prediction"] == "2024-03-01T11:00:00Z"
     assert told("drift", "freshness")["signals"] == [freshness]
     assert told("show", freshness["id"])["record"] == freshness
+    code, _, err = run("drift", "--plot", str(tmp_path / "none" / "x.png"), "--project", place)
+    assert (code, "cannot be written (No such file or directory): name a file in" in err) == (2, True)
     assert told("drift", "--history")[-1]["from"].startswith("2024-03-")
     assert told("audit", "seal")["time"] == told("audit", "verify")["sealed_at"]
     assert told("gc", "--older", "0s", "--dry-run")["removed"] is False

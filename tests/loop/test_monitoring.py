@@ -32,7 +32,7 @@ from everloop.loop.monitoring import LEASE, MONITOR, Monitor, MonitorState
 from everloop.loop.records import load_state
 from everloop.loop.trail import show
 from everloop.loop.workspace import Workspace, opened
-from everloop.tracking.drift_plots import write_plot
+from everloop.tracking.drift_plots import plot
 from everloop.types import Column, Event, Explanation, Feedback, Prediction, new_id
 
 DAY, PER_DAY = 86_400.0, 48
@@ -95,7 +95,7 @@ def signals(workspace: Workspace) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "id"} for row in rows if row["name"] != "freshness"]
 
 
-def test_what_moved_is_found_shown_and_drawn(workspace: Workspace, tmp_path: Path) -> None:
+def test_what_moved_is_found_shown_and_drawn(workspace: Workspace) -> None:
     traffic(workspace, 40, 60)
     monitor = Monitor(workspace)
     monitor.step(61 * DAY)
@@ -129,12 +129,15 @@ def test_what_moved_is_found_shown_and_drawn(workspace: Workspace, tmp_path: Pat
     assert show(workspace, found["data_drift:hour"]["id"]).record["evidence"]["column"] == "hour"
     with pytest.raises(NotFoundError, match="did you mean 'data_drift:hour'"):
         one(workspace, "data_drift:houer")
-    write_plot(tmp_path / "drift.png", latest(workspace))
-    assert (tmp_path / "drift.png").read_bytes().startswith(b"\x89PNG")
-    write_plot(tmp_path / "drift.html", latest(workspace))
-    assert "data_drift:hour" in (tmp_path / "drift.html").read_text()
+    with pytest.raises(NotFoundError, match="no signal 's-99999': `everloop drift` lists them"):
+        one(workspace, "s-99999")
+    picture, page = plot(Path("drift.png"), latest(workspace)), plot(Path("drift.html"), latest(workspace))
+    assert isinstance(picture, bytes)
+    assert picture.startswith(b"\x89PNG")
+    assert isinstance(page, str)
+    assert "data_drift:hour" in page
     with pytest.raises(UsageError, match="no signal here has a histogram"):
-        write_plot(tmp_path / "none.png", [metric])
+        plot(Path("none.png"), [metric])
 
 
 def test_restarts_between_any_two_looks_change_nothing(tmp_path: Path) -> None:

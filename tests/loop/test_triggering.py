@@ -263,9 +263,10 @@ def test_a_trial_takes_what_a_webhook_takes(body: dict[str, Any], subject: str) 
     [
         (b"{bad", "the file holds no event: JSON is malformed"),
         (b"[1]", "the file holds no event: Expected `object`, got `array`"),
-        (b"{}", "'type' must be a text, not None"),
+        (b"{}", "the file holds no event: 'type' must be a text, not None; write type, source, .* as CloudEvents do"),
+        (b'{"ref": "refs/heads/main"}', "the file holds no event: 'repository' must be an object"),
         (b'{"type": "weird"}', "no trigger takes 'weird': there are everloop.push"),
-        (b'{"alerts": []}', "the file holds no events that a trigger takes"),
+        (b'{"alerts": []}', "the file holds nothing that a trigger takes: those are alerts that fire"),
         (msgspec.json.encode({"alerts": [ALERTED, ALERTED]}), "the file holds 2 events that a trigger takes"),
     ],
 )

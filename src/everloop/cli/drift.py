@@ -19,7 +19,7 @@ def drift(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the newest signals of the monitor, or one with its histograms and the predictions behind it."""
-    from everloop.cli.output import show_json, show_record, show_table
+    from everloop.cli.output import show_json, show_record, show_table, write_out
     from everloop.errors import UsageError
     from everloop.loop.drift import as_read, behind, latest, one, row_of
     from everloop.loop.workspace import opened
@@ -33,9 +33,9 @@ def drift(
     with opened(project) as workspace:
         found = [one(workspace, signal)] if signal else latest(workspace)
         if plot is not None:
-            from everloop.tracking.drift_plots import write_plot
+            from everloop.tracking.drift_plots import plot as plot_of
 
-            write_plot(plot, found)
+            write_out(plot, plot_of(plot, found))
         told = behind(workspace, found[0]) if records else []
     if json:
         show_json({"signals": dated(found), **({"records": told} if records else {})})

@@ -66,7 +66,7 @@ def one(workspace: Workspace, asked: str) -> dict[str, Any]:
         return _shown(found)
     known = {row["name"]: row for row in latest(workspace)}
     if asked not in known:
-        raise NotFoundError("signal", asked, known)
+        raise NotFoundError("signal", asked, known, "`everloop drift` lists them")
     return known[asked]
 
 

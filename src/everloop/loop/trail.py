@@ -96,9 +96,9 @@ def show(workspace: Workspace, id: str) -> Shown:
         return Shown("signal", id, _readable(told), {})
     records = find(workspace.journal, id.lower())
     if not records:
-        raise NotFoundError(
-            "decision, rollout, version, data version, run, event, signal or prediction", id, _ids(workspace)
-        )
+        kinds = "decision, rollout, version, data version, run, event, signal or prediction"
+        do = "give a whole id, such as d-3, r-1, v4, data-2 or s-9, or a prediction's as the server answered it"
+        raise NotFoundError(kinds, id, _ids(workspace), do)
     return _prediction(workspace, id, records)
 
 

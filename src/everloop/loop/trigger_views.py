@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from everloop import store
-from everloop.errors import EverloopError, UsageError
+from everloop.errors import EverloopError, RequestError, UsageError
 from everloop.loop.controller import ControllerState
 from everloop.loop.notices import alertmanager, cloud_events, github, gitlab, s3
 from everloop.loop.records import load_state
@@ -74,23 +74,32 @@ def event_of(text: bytes, now: float) -> Event:
     """Return the event that a JSON text holds: a CloudEvent, or a webhook's body as GitHub, GitLab, S3 or Alertmanager
     send it.
 
-    A CloudEvent needs no `specversion`, `source` and `id` here. Raises UsageError or RequestError for what is none.
+    A CloudEvent needs no `specversion`, `source` and `id` here. Raises UsageError for what is none.
     """
     try:
-        told = msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return _only(_read(text, now))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RequestError) as error:
         raise UsageError(
-            f"the file holds no event: {error}; write type, source, subject, time and data as CloudEvents do"
+            f"the file holds no event: {error}; write type, source, subject, time and data as CloudEvents do, "
+            "or the body that a webhook sends"
         ) from None
+
+
+def _read(text: bytes, now: float) -> list[Event]:
+    told = msgspec.json.decode(text, type=dict[str, Any])
     if read := next((read for mark, read in _BODIES.items() if mark in told), None):
-        return _only(read(text, _HEADERS.get, now))
+        return read(text, _HEADERS.get, now)
     event = {"specversion": "1.0", "source": "test", "id": "test"} | told
-    return _only(cloud_events(msgspec.json.encode(event), _HEADERS.get, now))
+    return cloud_events(msgspec.json.encode(event), _HEADERS.get, now)
 
 
 def _only(events: list[Event]) -> Event:
-    if len(events) != 1:
-        raise UsageError(f"the file holds {len(events) or 'no'} events that a trigger takes: one is tried at a time")
+    if not events:
+        raise UsageError(
+            "the file holds nothing that a trigger takes: those are alerts that fire, branches that moved, new objects"
+        )
+    if len(events) > 1:
+        raise UsageError(f"the file holds {len(events)} events that a trigger takes: one is tried at a time")
     if events[0].type not in SENSED:
         raise UsageError(f"no trigger takes {events[0].type!r}: there are {', '.join(SENSED)}")
     return events[0]
