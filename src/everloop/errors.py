@@ -77,13 +77,13 @@ class RequestError(UsageError):
 
 
 class NotFoundError(UsageError):
-    """Nothing of that kind has that name; offers the close match."""
+    """Nothing of that kind has that name; offers the close match, else says what to do."""
 
     http_status = 404
 
-    def __init__(self, kind: str, name: str, known: Iterable[str] = ()) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str] = (), do: str = "") -> None:
         self.kind, self.name = kind, name
-        super().__init__(f"no {kind} {name!r}{close_match(name, known)}")
+        super().__init__(f"no {kind} {name!r}{close_match(name, known) or (do and f': {do}')}")
 
 
 class CheckError(EverloopError):

@@ -23,6 +23,7 @@ __all__ = [
     "Task",
     "Variant",
     "as_json",
+    "dated",
     "new_id",
     "parse_time",
     "show_time",
@@ -181,6 +182,10 @@ class Decision(msgspec.Struct, frozen=True):
     evidence: dict[str, Json] = {}
 
 
+_TIMES = {
+    "time", "created", "started", "ended", "finished", "start", "end", "until", "labelled_until", "last",
+    "newest_label", "newest_prediction", "sealed_at",
+}  # fmt: skip
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """Any hexadecimal digit, with the two bits that say which kind of UUID it is."""
 
@@ -204,6 +209,15 @@ def show_time(time: float) -> str:
     """Return `2012-05-01T07:00:00Z`."""
     text = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds" if time % 1 else "seconds")
     return text.replace("+00:00", "Z")
+
+
+def dated(value: Any, name: str = "") -> Any:
+    """Return JSON values with those that are times, by the names of their fields, as `show_time` writes them."""
+    if isinstance(value, dict):
+        return {k: dated(v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [dated(v) for v in value]
+    return show_time(value) if name in _TIMES and isinstance(value, float) else value
 
 
 def as_json(value: object) -> dict[str, Json]:

@@ -88,8 +88,12 @@ def test_wrong_paths_and_names_are_wrong_usage(folder: Path, tmp_path: Path) -> 
     refused: list[tuple[tuple[str, ...], str]] = [
         (("ci", "changes", "nosuch", *here), "has no commit 'nosuch'"),
         (("deployment", "report", *here), "there was no rollout yet"),
-        (("ci", "load", "--url", "http://127.0.0.1:1", "--p99", "nan", *here), "holds nothing"),
-        (("ci", "smoke", "--url", "http://127.0.0.1:1", "--patience", "nan", *here), "wait 0 to 3600 seconds"),
+        (("ci", "load", "--url", "http://127.0.0.1:1", "--p99", "nan", *here), "--p99 nan: name a bound"),
+        (
+            ("ci", "smoke", "--url", "http://127.0.0.1:1", "--patience", "nan", *here),
+            "--patience nan: a server is waited for",
+        ),
+        (("status", "--project", str(folder / "everloop.toml")), "a file: name the project's folder"),
     ]
     for asked, words in refused:
         error = run(*asked).exception

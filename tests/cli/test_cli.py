@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from tests.projects import history, write_project
 
 from everloop import store as tables
 from everloop.cli import completion, main
+from everloop.journal import Writer
 from everloop.loop.asking import ask
 from everloop.loop.commands import CLOCK, RETRAIN, post, result
-from everloop.loop.workspace import open_workspace
+from everloop.loop.monitoring import Monitor
+from everloop.loop.workspace import open_workspace, opened
 from everloop.store import Store
-from everloop.types import Event
+from everloop.types import Event, Prediction, new_id, parse_time
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -170,6 +174,28 @@ def test_a_full_disk_stops_the_controller_and_space_lets_it_go_on(tmp_path: Path
     store.close()
 
 
+def seconds_in(value: Any, name: str = "") -> Iterator[str]:
+    """Return the fields that hold a number of this century's seconds."""
+    if isinstance(value, dict | list):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from seconds_in(one, f"{name}.{key}")
+    elif isinstance(value, int | float) and 9e8 < value < 4e9:
+        yield name
+
+
+def serve_and_watch(folder: Path) -> None:
+    """Journal half a day of traffic, and let the monitor look at it a month later."""
+    with opened(folder) as workspace, contextlib.closing(Writer(workspace.journal)) as writer:
+        for hour in range(12):
+            moment = parse_time(f"2024-03-01T{hour:02}:00:00Z")
+            inputs = {name: [float(hour)] for name in ("a", "b", "hour")}
+            answer = Prediction(workspace.name, "v1", inputs, {"prediction": [1.0]})
+            writer.append("prediction", new_id(moment), moment, msgspec.json.encode(answer))
+        writer.flush()
+        with contextlib.closing(Monitor(workspace)) as monitor:
+            monitor.step(parse_time("2024-03-31T00:00:00Z"))
+
+
 def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) -> None:
     place = str(tmp_path / "mine")
     code, out, _ = run("init", place, "--target", "y", "--time", "time", "--json")
@@ -181,7 +207,9 @@ def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) 
     def told(*arguments: str) -> Any:
         code, out, err = run(*arguments, "--project", place, "--json")
         assert code == 0, err
-        return json.loads(out)
+        value = json.loads(out)
+        assert not list(seconds_in(value)), f"{arguments}: times are text"
+        return value
 
     assert told("data", "add", str(rows))["rows"] == 480
     first = told("run", "--explain-cache")
@@ -207,6 +235,17 @@ def test_every_verb_that_prints_has_json_that_is_json(run: Run, tmp_path: Path) 
     assert [v["version"] for v in told("deployment", "show")["versions"]] == ["v1"]
     assert "champion" in run("deployment", "show", "--project", place)[1]
     assert told("show", "v1")["id"] == "v1"
+    assert told("evaluate", "v1")["evaluation"]["start"].startswith("2024-")
+    assert told("card", "v1")["manifest"]["window"]["start"].startswith("2024-")
+    serve_and_watch(tmp_path / "mine")
+    (freshness,) = (one for one in told("drift")["signals"] if one["name"] == "freshness")
+    assert freshness["evidence"]["newest_prediction"] == "2024-03-01T11:00:00Z"
+    assert told("drift", "freshness")["signals"] == [freshness]
+    assert told("show", freshness["id"])["record"] == freshness
+    code, _, err = run("drift", "--plot", str(tmp_path / "none" / "x.png"), "--project", place)
+    assert (code, "cannot be written (No such file or directory): name a file in" in err) == (2, True)
+    assert told("drift", "--history")[-1]["from"].startswith("2024-03-")
+    assert told("audit", "seal")["time"] == told("audit", "verify")["sealed_at"]
     assert told("gc", "--older", "0s", "--dry-run")["removed"] is False
     assert "0 artifacts" in run("gc", "--size", "9GB", "--project", place)[1]
     assert run("doctor", "--project", place, "--json")[1].startswith("[")

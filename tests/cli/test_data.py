@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from everloop import git
 from everloop.cli import app
 from everloop.errors import DataError
+from everloop.types import parse_time
 
 
 def run(folder: Path, *arguments: str) -> Result:
@@ -37,6 +38,8 @@ def test_rows_are_looked_at_refused_and_dropped(tmp_path: Path) -> None:
     assert run(folder, "quarantine", "list").stdout == "nothing was refused\n"
     assert isinstance(run(folder, "add", str(bad)).exception, DataError)
     [row] = json.loads(run(folder, "quarantine", "list", "--json").stdout)
+    assert parse_time(row["when"]) > 0
+    assert json.loads(run(folder, "quarantine", "show", row["id"], "--json").stdout)["time"] == row["when"]
     shown = run(folder, "quarantine", "show", row["id"]).stdout
     assert shown.startswith(
         f"bad.csv from {bad}: 400 of 400 rows are at fault\n  column 'a' is not a number in rows 1, 2"

@@ -53,8 +53,8 @@ def test_the_figures_are_the_tables() -> None:
     assert (found.rows, found.duplicates, found.start, found.end) == (
         N,
         0,
-        "2024-01-01 00:00:00",
-        "2024-01-21 19:00:00",
+        "2024-01-01T00:00:00Z",
+        "2024-01-21T19:00:00Z",
     )
     assert found.longest_gap == 3600
     assert sum(bar.value for bar in found.coverage) == N

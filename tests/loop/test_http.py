@@ -21,7 +21,8 @@ from tests.loop.observed import observed
 from tests.loop.test_notices import ALERT, CLOUD, PUSHED, STRUCTURED
 
 from everloop import store
-from everloop.loop.http import EventsApp
+from everloop.errors import BusyError, UsageError
+from everloop.loop.http import EventsApp, run_events
 from everloop.loop.workspace import Workspace
 
 SECRETS = {"EVERLOOP_EVENTS_TOKEN": "t", "EVERLOOP_GITHUB_SECRET": "g", "EVERLOOP_GITLAB_SECRET": "l"}
@@ -126,6 +127,22 @@ async def test_what_is_wrong_is_one_sentence(door: httpx.AsyncClient, workspace:
     assert 'everloop_events_refused_total{status="400"} 2.0' in page.text
     assert 'everloop_signal_firing{column="a",signal="data_drift"} 1.0' in page.text
     assert (await door.get("/health")).json() == {"healthy": True}
+
+
+def test_where_the_door_cannot_listen_the_setting_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port, folder = other.getsockname()[1], tmp_path / "project"
+        observed(folder, f"\n[events]\nport = {port}\n").close()
+        with pytest.raises(BusyError, match=rf"port {port} on 127\.0\.0\.1 is in use: .* another \[events\] port in"):
+            run_events(folder)
+    settings = folder / "everloop.toml"
+    for host, told in (("192.0.2.1", "192.0.2.1 is no address of this machine: name"), ("no.such.invalid", "unknown")):
+        settings.write_text(settings.read_text().replace("[events]\n", f'[events]\nhost = "{host}"\n', 1))
+        with pytest.raises(UsageError, match=f"{told}.* such as 127"):
+            run_events(folder)
+        settings.write_text(settings.read_text().replace(f'host = "{host}"\n', ""))
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ from everloop.loop.monitoring import LEASE, MONITOR, Monitor, MonitorState
 from everloop.loop.records import load_state
 from everloop.loop.trail import show
 from everloop.loop.workspace import Workspace, opened
-from everloop.tracking.drift_plots import write_plot
+from everloop.tracking.drift_plots import plot
 from everloop.types import Column, Event, Explanation, Feedback, Prediction, new_id
 
 DAY, PER_DAY = 86_400.0, 48
@@ -114,7 +114,9 @@ def test_what_moved_is_found_shown_and_drawn(
     assert metric["threshold"] == pytest.approx(1, rel=0.1)
     assert found["explanation_drift:hour"]["evidence"]["contribution"] > 2
     assert {"estimated_loss", "data_drift", "freshness"} <= set(found)
-    assert row_of(found["data_drift:hour"])["firing"] == "yes"
+    row = row_of(found["data_drift:hour"])
+    assert row["firing"] == "yes"
+    assert (row["usual"], row["now"]) == (pytest.approx(0, abs=0.2), pytest.approx(4, abs=0.5))
     assert as_read(found["data_drift:hour"])["end"].endswith("T00:00:00Z")
     rung = episodes(workspace, "data_drift:hour")
     firing = [row for row in signals(workspace) if row["name"] == "data_drift:hour" and row["firing"]]
@@ -138,12 +140,15 @@ def test_what_moved_is_found_shown_and_drawn(
     assert show(workspace, found["data_drift:hour"]["id"]).record["evidence"]["column"] == "hour"
     with pytest.raises(NotFoundError, match="did you mean 'data_drift:hour'"):
         one(workspace, "data_drift:houer")
-    write_plot(tmp_path / "drift.png", latest(workspace))
-    assert (tmp_path / "drift.png").read_bytes().startswith(b"\x89PNG")
-    write_plot(tmp_path / "drift.html", latest(workspace))
-    assert "data_drift:hour" in (tmp_path / "drift.html").read_text()
+    with pytest.raises(NotFoundError, match="no signal 's-99999': `everloop drift` lists them"):
+        one(workspace, "s-99999")
+    picture, page = plot(Path("drift.png"), latest(workspace)), plot(Path("drift.html"), latest(workspace))
+    assert isinstance(picture, bytes)
+    assert picture.startswith(b"\x89PNG")
+    assert isinstance(page, str)
+    assert "data_drift:hour" in page
     with pytest.raises(UsageError, match="no signal here has a histogram"):
-        write_plot(tmp_path / "none.png", [metric])
+        plot(Path("none.png"), [metric])
 
 
 def test_restarts_between_any_two_looks_change_nothing(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.buckets import free_port
@@ -31,9 +33,21 @@ def test_what_cannot_be_tried(workspace: Workspace) -> None:
         smoke(workspace, NOBODY)
     with pytest.raises(NotFoundError, match="'v3'"):
         smoke(workspace, NOBODY, "v3")
-    for seconds, connections, most in ((0, 1, 1), (301, 1, 1), (1, 65, 1), (1, 1, 0)):
-        with pytest.raises(UsageError, match="up to 300 seconds, 64 connections"):
-            load(workspace, NOBODY, seconds=seconds, connections=connections, most=most, p99=None)
+    for asked, told in (
+        ({"seconds": 0}, r"--seconds 0: a load test lasts more than 0 and at most 300 seconds"),
+        ({"seconds": -1}, "--seconds -1: "),
+        ({"seconds": math.nan}, "--seconds nan: "),
+        ({"seconds": 301}, "--seconds 301: "),
+        ({"connections": 0}, "--connections 0: a load test has 1 to 64 callers"),
+        ({"connections": 65}, "--connections 65: "),
+        ({"most": 0}, "--requests 0: a load test sends at least 1"),
+        ({"p99": 0.0}, "--p99 0: name a bound in milliseconds above 0"),
+    ):
+        usual: dict[str, Any] = {"seconds": 1, "connections": 1, "most": 1, "p99": None}
+        with pytest.raises(UsageError, match=told):
+            load(workspace, NOBODY, **usual | asked)
+    with pytest.raises(UsageError, match="--patience -1: a server is waited for 0 to 3600 seconds"):
+        smoke(workspace, NOBODY, patience=-1)
 
 
 @pytest.mark.slow
@@ -59,6 +73,7 @@ def test_a_server_is_tried_and_loaded_within_bounds(workspace: Workspace, tmp_pa
         assert loaded["requests_per_second"] > 1
         short = load(workspace, url, seconds=0.2, connections=1, most=1_000_000, p99=None)
         assert 0 < short["requests"] < 1_000_000
+        assert load(workspace, url, seconds=1e-9, connections=2, most=99, p99=None)["requests"] == 2
         with pytest.raises(CheckError, match=r"beyond the bound of 0.0001 ms"):
             load(workspace, url, seconds=1, connections=1, most=20, p99=1e-7)
     finally:

@@ -53,6 +53,9 @@ def test_what_does_not_exist_is_told_with_a_close_match(done: Replayed) -> None:
         show(done.workspace, "data-9")
     with pytest.raises(NotFoundError, match="'018d0000-0000-7000-8000-000000000000'"):
         show(done.workspace, "018d0000-0000-7000-8000-000000000000")
+    for wrong in ("", "whatever"):
+        with pytest.raises(NotFoundError, match=f"prediction '{wrong}': give a whole id, such as d-3"):
+            show(done.workspace, wrong)
 
 
 def test_a_decision_shows_its_evidence_in_readable_times(done: Replayed) -> None:

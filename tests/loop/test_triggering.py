@@ -19,6 +19,7 @@ from everloop.errors import EverloopError, SettingsError
 from everloop.loop.acting import make_ready
 from everloop.loop.commands import post
 from everloop.loop.controller import Developed
+from everloop.loop.trail import show
 from everloop.loop.trigger_views import event_of, listing, trial
 from everloop.loop.workspace import Workspace, opened
 from everloop.store import Connection, Store
@@ -262,9 +263,10 @@ def test_a_trial_takes_what_a_webhook_takes(body: dict[str, Any], subject: str) 
     [
         (b"{bad", "the file holds no event: JSON is malformed"),
         (b"[1]", "the file holds no event: Expected `object`, got `array`"),
-        (b"{}", "'type' must be a text, not None"),
+        (b"{}", "the file holds no event: 'type' must be a text, not None; write type, source, .* as CloudEvents do"),
+        (b'{"ref": "refs/heads/main"}', "the file holds no event: 'repository' must be an object"),
         (b'{"type": "weird"}', "no trigger takes 'weird': there are everloop.push"),
-        (b'{"alerts": []}', "the file holds no events that a trigger takes"),
+        (b'{"alerts": []}', "the file holds nothing that a trigger takes: those are alerts that fire"),
         (msgspec.json.encode({"alerts": [ALERTED, ALERTED]}), "the file holds 2 events that a trigger takes"),
     ],
 )
@@ -298,6 +300,39 @@ def test_the_list_names_each_trigger_with_its_last_decision(place: Path, running
     assert rows["code"]["last"].startswith("d-3 retrain: push ")
     assert rows["alert"]["last"] == "d-2 hold: alert is turned off in [triggers]"
     assert rows["schedule"]["last"] == ""
+
+
+def test_an_event_leads_to_the_decisions_on_it_and_what_came_of_them(place: Path, running: Running) -> None:
+    post(running.workspace.store, Event("a", ALERT, "test", START + 1, "Slow"))
+    running.step(START + 2)
+    push(place / "author", toy__model_py=other_model(place / "author"))
+    running.step(START + 70)
+    refused, acted = running.rows(tables.decision)[-2:]
+    assert show(running.workspace, "a").links == {"decision": [refused["id"]]}
+    (event,) = acted["events"]
+    version = next(v["id"] for v in running.rows(tables.model_version) if v["run"] == acted["run"])
+    links = show(running.workspace, event).links
+    assert (links["decision"], links["run"], links["version"]) == ([acted["id"]], [acted["run"]], [version])
+    back = show(running.workspace, acted["id"]).links
+    assert (back["event"], back["version"]) == ([event], [version])
+    assert links.get("rollout") == back.get("rollout")
+
+
+def test_the_list_says_where_nothing_is_to_be_watched(tmp_path: Path) -> None:
+    folder = write_project(tmp_path / "project", days=5)
+    file, before = folder / "everloop.toml", "[triggers]\n"
+
+    def note(storage: str) -> str:
+        file.write_text(text.replace(before, f"{before}storage = {storage}\n"))
+        with opened(folder) as workspace:
+            return str({row["trigger"]: row["note"] for row in listing(workspace, START)}["storage"])
+
+    text = file.read_text()
+    assert note("true") == note("false") == ""  # the data folder is there
+    assert note('{ url = "inbox" }').startswith(f"nothing is at {folder / 'inbox'} yet: ")
+    (folder / "inbox").mkdir()
+    assert note('{ url = "inbox" }') == ""
+    assert "nosuch" in note('{ url = "nosuch://bucket" }')
 
 
 def happen(place: Path, trigger: str) -> None:

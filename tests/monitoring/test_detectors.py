@@ -192,6 +192,7 @@ def test_evidence_shows_both_histograms() -> None:
     assert sum(shown["reference"]) == pytest.approx(1.0, abs=1e-3)
     assert shown["window"][-1] > 0.9
     assert told.evidence["mean"] == pytest.approx(5, abs=1)
+    assert told.evidence["usual"] == pytest.approx(0, abs=0.2)
     assert told.evidence["distance"] > 0.8
     assert told.evidence["psi"] > 1
 
@@ -207,7 +208,7 @@ def test_a_season_of_the_reference_is_no_drift(length: float) -> None:
 
     known = reference(days(0, 35), NUMBERS[:1], "regression", 35)
     detector = next(d for d in unlabelled(known, Cut(length=length)) if d.name == "data_drift:x0")
-    fired, seasonal = 0, []
+    fired, seasonal, away = 0, [], []
     for day in range(35, 38 if length < DAY else 45):
         fields, parts = days(day, 1), int(DAY // length)
         for part in range(parts):
@@ -217,6 +218,8 @@ def test_a_season_of_the_reference_is_no_drift(length: float) -> None:
             assert told is not None
             fired += told.firing
             seasonal.append(told.evidence["season"])
+            away.append(abs(told.evidence["mean"] - told.evidence["usual"]))
+    assert np.mean(away) < 0.6  # the usual mean is that of the season: days differ by 2, hours by 6
     assert fired == 0
     assert all(seasonal)
 

@@ -58,7 +58,7 @@ def test_two_models_in_one_store_share_no_version(connection: Connection) -> Non
     assert register(connection, 1) == "v1"
     assert register(connection, 2, model="adult") == "v2"
     assert [r["id"] for r in registry.list_versions(connection, "adult")] == ["v2"]
-    with pytest.raises(NotFoundError, match="no version of model 'adult' 'v1'"):
+    with pytest.raises(NotFoundError, match="no version of model 'adult' 'v1': the newest is v2"):
         registry.get(connection, "adult", "v1")
     assert registry.latest(connection, "none") is None
 
@@ -118,6 +118,8 @@ def test_nothing_but_a_passed_verdict_holds_an_alias(outcome: Any, connection: C
 
 
 def test_an_unknown_version_gets_the_close_match(connection: Connection) -> None:
+    with pytest.raises(NotFoundError, match="'v1': `everloop run` trains the first"):
+        registry.get(connection, "bike", "v1")
     register(connection, 1)
     for call in (
         lambda: registry.get(connection, "bike", "v11"),
@@ -126,6 +128,8 @@ def test_an_unknown_version_gets_the_close_match(connection: Connection) -> None
     ):
         with pytest.raises(NotFoundError, match=r"no version of model 'bike' 'v11' \(did you mean 'v1'\?\)"):
             call()
+    with pytest.raises(NotFoundError, match="'spring': the newest is v1"):
+        registry.get(connection, "bike", "spring")
 
 
 def test_a_transaction_that_fails_registers_and_tells_nothing(store: Store) -> None:

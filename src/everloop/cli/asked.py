@@ -17,6 +17,7 @@ def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool, expla
     from everloop.loop.asking import ask
     from everloop.loop.commands import RETRAIN
     from everloop.loop.tracking import tracked
+    from everloop.types import dated
 
     with Bar() as bar, contextlib.ExitStack() as beside:
         if type == RETRAIN:
@@ -34,7 +35,7 @@ def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool, expla
     if explain_cache:
         outcome["cache"] = _steps(project, outcome["decision"])
     if json:
-        show_json(outcome)
+        show_json(dated(outcome))
     else:
         if explain_cache:
             show_table("Steps", outcome["cache"])

@@ -24,13 +24,13 @@ def verify(project: Folder = Path("."), json: Json = False) -> None:
     from everloop.cli.output import Bar, show_json
     from everloop.loop.audit import verify
     from everloop.loop.workspace import opened
-    from everloop.types import show_time
+    from everloop.types import dated, show_time
 
     with Bar() as bar, opened(project) as workspace:
         bar.part("verify")
         found = verify(workspace, bar.progress)
     if json:
-        show_json(msgspec.to_builtins(found))
+        show_json(dated(msgspec.to_builtins(found)))
     elif found.wrong:
         print(f"wrong: {found.wrong}")
     else:
@@ -59,11 +59,12 @@ def seal(project: Folder = Path("."), json: Json = False) -> None:
     from everloop.cli.output import show_json
     from everloop.loop.audit import seal
     from everloop.loop.workspace import opened
+    from everloop.types import dated
 
     with opened(project) as workspace:
         made = seal(workspace, time.time())
     if json:
-        show_json(msgspec.to_builtins(made))
+        show_json(dated(msgspec.to_builtins(made)))
     elif made:
         print(f"sealed up to record {made.tip.number}: {made.tip.chain}")
     else:

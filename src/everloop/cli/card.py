@@ -33,6 +33,6 @@ def card(
     if out is not None:
         write_out(out, card_page(made) if out.suffix == ".html" else card_text(made))
     if json:
-        show_json(made)
+        show_json(made.as_told())
     else:
         print(f"the card of {made.evaluated.version}: {out}" if out else card_text(made))

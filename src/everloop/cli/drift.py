@@ -19,10 +19,11 @@ def drift(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the newest signals of the monitor, or one with its histograms and the predictions behind it."""
-    from everloop.cli.output import show_json, show_record, show_table
+    from everloop.cli.output import show_json, show_record, show_table, write_out
     from everloop.errors import UsageError
     from everloop.loop.drift import as_read, behind, latest, one, row_of
     from everloop.loop.workspace import opened
+    from everloop.types import dated
 
     if records and signal is None:
         raise UsageError("--records needs a signal: name one, such as data_drift:temp or s-12")
@@ -34,12 +35,12 @@ def drift(
     with opened(project) as workspace:
         found = [one(workspace, signal)] if signal else latest(workspace)
         if plot is not None:
-            from everloop.tracking.drift_plots import write_plot
+            from everloop.tracking.drift_plots import plot as plot_of
 
-            write_plot(plot, found)
+            write_out(plot, plot_of(plot, found))
         told = behind(workspace, found[0]) if records else []
     if json:
-        show_json({"signals": found, **({"records": told} if records else {})})
+        show_json({"signals": dated(found), **({"records": told} if records else {})})
     elif records:
         show_table(f"Predictions behind {found[0]['name']}", told)
     elif signal:
@@ -59,12 +60,10 @@ def _show_history(project: Path, signal: str | None, json: bool) -> None:
 
     with opened(project) as workspace:
         found = episodes(workspace, signal)
+    rows = [one | {"from": show_time(one["from"]), "until": one["until"] and show_time(one["until"])} for one in found]
     if json:
-        show_json(found)
-    elif found:
-        rows = [
-            one | {"from": show_time(one["from"]), "until": one["until"] and show_time(one["until"])} for one in found
-        ]
+        show_json(rows)
+    elif rows:
         show_table("When signals fired", rows)
     else:
         print("no signal has fired so far")

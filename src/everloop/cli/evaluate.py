@@ -61,7 +61,7 @@ def evaluate(
     if out is not None:
         write_out(out, page(done))
     if json:
-        show_json(done)
+        show_json(done.as_told())
     else:
         _show(done)
         print(f"page: {out}" if out else "plots: `everloop evaluate --out FILE`")

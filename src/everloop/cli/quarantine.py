@@ -42,11 +42,12 @@ def show(id: Id, project: Folder = Path("."), json: Json = False) -> None:
     from everloop.data.quarantine import ROWS, get
     from everloop.loop.dataset import quarantine_of
     from everloop.loop.workspace import opened
+    from everloop.types import dated
 
     with opened(project) as workspace:
         found, folder = get(quarantine_of(workspace), id)
     if json:
-        show_json(msgspec.to_builtins(found))
+        show_json(dated(msgspec.to_builtins(found)))
         return
     print(f"{found.name} from {found.source}: {found.bad:,} of {found.rows:,} rows are at fault")
     for fault in found.faults:

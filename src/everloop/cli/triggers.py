@@ -30,7 +30,10 @@ def list_(project: Folder = Path("."), json: Json = False) -> None:
     if json:
         show_json(rows)
     else:
-        show_table("Triggers", rows)
+        show_table("Triggers", [{name: value for name, value in row.items() if name != "note"} for row in rows])
+        for row in rows:
+            if row["note"]:
+                print(f"note: {row['trigger']}: {row['note']}")
 
 
 @triggers.command("test")

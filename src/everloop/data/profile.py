@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from everloop.types import show_time
+
 __all__ = ["Bar", "ColumnProfile", "Profile", "profile"]
 
 SAMPLE = 100_000
@@ -93,8 +95,8 @@ def profile(
         numbers=tuple(numbers),
         correlations=_correlations(sample[numbers].iloc[:: max(1, len(sample) // PAIRED)]) if len(numbers) > 1 else (),
         coverage=_coverage(when),
-        start=_stamp(when.min()) if len(when) else "",
-        end=_stamp(when.max()) if len(when) else "",
+        start=show_time(float(when.min())) if len(when) else "",
+        end=show_time(float(when.max())) if len(when) else "",
         longest_gap=float(np.diff(np.sort(when)).max()) if len(when) > 1 else 0.0,
     )
 

@@ -14,6 +14,8 @@ __all__ = ["find"]
 def find(folder: Path, id: str) -> list[Record]:
     """Return all whole records of an id in the order in which they were written."""
     wanted, found = id.encode(), list[list[Record]]()
+    if not wanted:
+        return []
     for segment in reversed(segments(folder)):
         path = path_of(folder, segment)
         try:

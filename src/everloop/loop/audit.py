@@ -66,7 +66,7 @@ def audit(workspace: Workspace, id: str) -> Audited:
     """Return a prediction with its labels, explanations, version, run, data version and commit."""
     shown = show(workspace, id)
     if shown.kind != "prediction":
-        raise NotFoundError("prediction", id)
+        raise NotFoundError("prediction", id, do="give its whole id, as the server answered it")
     number = shown.record["records"][0]["number"]
     seals = read(workspace.journal, trusted(workspace.keys))
     server = server_before(workspace.journal, number)

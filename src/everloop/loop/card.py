@@ -17,7 +17,7 @@ from everloop.loop.evaluation_page import parts as evaluation_parts
 from everloop.loop.version_report import conditions_of, decision_of
 from everloop.loop.workspace import Workspace
 from everloop.settings import Card as Said
-from everloop.types import Column, show_time
+from everloop.types import Column, dated, show_time
 
 __all__ = ["Card", "card_of", "card_page", "card_text"]
 
@@ -34,6 +34,11 @@ class Card(msgspec.Struct, frozen=True):
     manifest: Manifest
     key: str
     evaluated: Evaluated
+
+    def as_told(self) -> dict[str, Any]:
+        """Return it as JSON values, with times as text."""
+        told: dict[str, Any] = dated(msgspec.to_builtins(msgspec.structs.asdict(self) | {"evaluated": None}))
+        return told | {"evaluated": self.evaluated.as_told()}
 
 
 def card_of(workspace: Workspace, id: str | None = None) -> Card:

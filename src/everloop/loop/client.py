@@ -88,12 +88,13 @@ class Client:
                     return response.status, content
                 reason = content.decode(errors="replace")[:300]
             except (OSError, http.client.HTTPException) as error:
-                reason = str(error) or type(error).__name__
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 with contextlib.suppress(OSError):
                     self._connection.close()
             self._check()
             if time.monotonic() > deadline:
-                raise SystemError_(f"the server at {self._url} does not answer: {reason}")
+                told = f"the server at {self._url} does not answer ({reason})"
+                raise SystemError_(f"{told}: start it with `everloop up`, or name where it is with --url")
             self.repeated += 1
             time.sleep(pause)
             pause = min(0.5, pause * 1.5)

@@ -32,7 +32,7 @@ def log(workspace: Workspace) -> list[dict[str, Any]]:
             what = {"id": commit[:10], "made": time, "what": message, "rows": None, "from": "", "to": "", "used_by": ""}
             told.append(what | {"code": "", "run": ""})
     told.sort(key=lambda row: -row["made"])
-    return [row | {"made": show_time(row["made"])[:19].replace("T", " ")} for row in told]
+    return [row | {"made": show_time(row["made"])} for row in told]
 
 
 def _of_set(row: dict[str, Any], used: list[tuple[str, str, str | None]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from everloop import store
 from everloop.errors import NotFoundError
 from everloop.journal import Reader, Record
 from everloop.loop.workspace import Workspace
-from everloop.types import Prediction, show_time
+from everloop.types import Prediction, dated, show_time
 
 __all__ = ["as_read", "behind", "episodes", "latest", "one", "row_of", "rows_of", "signal_of"]
 
@@ -66,7 +66,7 @@ def one(workspace: Workspace, asked: str) -> dict[str, Any]:
         return _shown(found)
     known = {row["name"]: row for row in latest(workspace)}
     if asked not in known:
-        raise NotFoundError("signal", asked, known)
+        raise NotFoundError("signal", asked, known, "`everloop drift` lists them")
     return known[asked]
 
 
@@ -100,8 +100,7 @@ def row_of(signal: dict[str, Any]) -> dict[str, Any]:
 
 def as_read(signal: dict[str, Any]) -> dict[str, Any]:
     """Return a signal as a person reads it: without its id, times as dates."""
-    times = {name: show_time(signal[name]) for name in ("time", "start", "end") if isinstance(signal[name], float)}
-    return {name: times.get(name, value) for name, value in signal.items() if name != "id"}
+    return {name: value for name, value in dated(signal).items() if name != "id"}
 
 
 def behind(workspace: Workspace, signal: dict[str, Any]) -> list[dict[str, Any]]:

@@ -152,7 +152,9 @@ def _write(journal: Path, segment: int, columns: Columns, files: Mapping[str, Pa
         for name, file in partial.items():
             put(file, files[name])
     except OSError as error:
-        raise JournalError(f"the tables of {journal} cannot be written: {error}") from error
+        place = next(iter(files.values())).parents[1]
+        reason = error.strerror or error
+        raise JournalError(f"the tables cannot be written into {place} ({reason}): name another folder") from error
     finally:
         for file in partial.values():
             with contextlib.suppress(OSError):

@@ -52,7 +52,7 @@ def run_events(folder: Path) -> None:
     with opened(folder) as workspace:
         workspace.log_as("events")
         events = workspace.settings.events
-        with bind(events.host, events.port) as listener:
+        with bind(events.host, events.port, "[events] port in everloop.toml") as listener:
             app = EventsApp(workspace, os.environ)
             run(app, listener, lambda url: print(f"events {url}", flush=True))
 

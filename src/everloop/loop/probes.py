@@ -31,7 +31,7 @@ def smoke(workspace: Workspace, url: str, version: str | None = None, patience: 
     nothing is ready within `patience` seconds.
     """
     if not 0 <= patience <= 3600:
-        raise UsageError(f"patience of {patience} s: wait 0 to 3600 seconds")
+        raise UsageError(f"--patience {patience:g}: a server is waited for 0 to 3600 seconds")
     rows = _rows(workspace, version)
     name = f"{workspace.name}/versions/{version}" if version else workspace.name
     with contextlib.closing(Client(url, name, patience)) as client:
@@ -54,10 +54,14 @@ def load(
     `most` bounds the requests too. Raises CheckError where a request fails, or the 99th percentile is above `p99`
     seconds. What is sent is journalled by the server that answers.
     """
-    if not (0 < seconds <= 300 and 0 < connections <= 64 and most > 0):
-        raise UsageError("a load test takes up to 300 seconds, 64 connections and at least one request")
+    if not 0 < seconds <= 300:
+        raise UsageError(f"--seconds {seconds:g}: a load test lasts more than 0 and at most 300 seconds")
+    if not 0 < connections <= 64:
+        raise UsageError(f"--connections {connections}: a load test has 1 to 64 callers")
+    if most < 1:
+        raise UsageError(f"--requests {most}: a load test sends at least 1")
     if p99 is not None and not 0 < p99 < math.inf:
-        raise UsageError(f"a bound of {p99 * 1000:g} ms for the 99th percentile holds nothing: name one above 0")
+        raise UsageError(f"--p99 {p99 * 1000:g}: name a bound in milliseconds above 0")
     rows = _rows(workspace, None)
     callers = [_Caller(url, workspace.name, rows, seconds, most // connections or 1) for _ in range(connections)]
     started = time.perf_counter()
@@ -102,7 +106,9 @@ class _Caller(threading.Thread):
                     for row in self._rows.to_dict(orient="records")
                 ]
                 end = time.perf_counter() + self._seconds
-                while len(self.latencies) < self._most and (before := time.perf_counter()) < end:
+                while len(self.latencies) < self._most:
+                    if (before := time.perf_counter()) >= end and self.latencies:  # a short load sends one at least
+                        break
                     client.infer(asked[len(self.latencies) % len(asked)])
                     self.latencies.append(time.perf_counter() - before)
         except EverloopError as error:

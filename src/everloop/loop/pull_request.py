@@ -72,4 +72,7 @@ def _call(method: str, url: str, token: str, body: dict[str, Any] | None = None)
             told = error.read().decode(errors="replace")[:200]
         raise SystemError_(f"GitHub answers {error.code} to {method} {urlsplit(url).path}: {told}") from error
     except (OSError, msgspec.MsgspecError) as error:
-        raise SystemError_(f"GitHub does not answer {method} {urlsplit(url).path}: {error}") from error
+        cause = getattr(error, "reason", error)  # urllib wraps what the system said
+        told = f"{urlsplit(url).netloc} does not answer {method} {urlsplit(url).path}"
+        reason = getattr(cause, "strerror", None) or cause
+        raise SystemError_(f"{told} ({reason}): look whether --api is right, or try again later") from error

@@ -27,7 +27,7 @@ def refused(workspace: Workspace) -> list[dict[str, Any]]:
     return [
         {
             "id": one.id,
-            "when": show_time(one.time)[:19].replace("T", " ") if one.time else "",
+            "when": show_time(one.time) if one.time else "",
             "name": one.name,
             "rows": one.rows,
             "bad": one.bad,

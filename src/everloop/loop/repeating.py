@@ -46,7 +46,7 @@ def repeat(workspace: Workspace, id: str, on: str | None = None, machine: Machin
     """
     record = next((r for r in find(workspace.journal, id.lower()) if r.kind == "prediction"), None)
     if record is None:
-        raise NotFoundError("prediction", id)
+        raise NotFoundError("prediction", id, do="give its whole id, as the server answered it")
     if record.erased:
         raise UsageError(f"prediction {id} was erased: its inputs are gone")
     prediction = record.read(Prediction)

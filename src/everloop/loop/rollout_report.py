@@ -32,7 +32,7 @@ def report(workspace: Workspace, id: str | None = None) -> dict[str, Any]:
             "there was no rollout yet: a retraining that passes its gate, or `everloop deploy`, begins one"
         )
     if row is None:
-        raise NotFoundError("rollout", str(id), [r["id"] for r in rows])
+        raise NotFoundError("rollout", str(id), [r["id"] for r in rows], f"the newest is {rows[-1]['id']}")
     with workspace.store.read() as connection:
         state: ControllerState = load_state(connection, "controller", ControllerState)
     rollout = msgspec.convert(row["state"], RolloutState, strict=False)

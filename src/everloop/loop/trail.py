@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -18,7 +19,7 @@ from everloop.loop.plans import current_plan
 from everloop.loop.workspace import Workspace
 from everloop.pipelines import Explained, explain
 from everloop.tracking.record import DATA_RUN
-from everloop.types import show_time
+from everloop.types import dated, show_time
 
 __all__ = ["Shown", "cache_of", "listing", "show", "status"]
 
@@ -30,8 +31,6 @@ _TABLES = {
     "run": store.run,
     "event": store.event,
 }
-_TIMES = {"time", "created", "started", "ended", "finished", "start", "end", "until", "labelled_until", "last"}
-
 
 _LISTED: dict[str, tuple[str, ...]] = {
     "decision": ("id", "time", "response", "reason", "status", "run"),
@@ -97,9 +96,9 @@ def show(workspace: Workspace, id: str) -> Shown:
         return Shown("signal", id, _readable(told), {})
     records = find(workspace.journal, id.lower())
     if not records:
-        raise NotFoundError(
-            "decision, rollout, version, data version, run, event, signal or prediction", id, _ids(workspace)
-        )
+        kinds = "decision, rollout, version, data version, run, event, signal or prediction"
+        do = "give a whole id, such as d-3, r-1, v4, data-2 or s-9, or a prediction's as the server answered it"
+        raise NotFoundError(kinds, id, _ids(workspace), do)
     return _prediction(workspace, id, records)
 
 
@@ -145,9 +144,17 @@ def _links(connection: store.Connection, kind: str, row: dict[str, Any]) -> dict
         return [str(i) for i in connection.execute(query).scalars()]
 
     links: dict[str, list[str]] = {}
-    if kind == "decision" and row["run"]:
-        links["run"] = [row["run"]]
-        links["version"] = ids(sa.select(version.id).where(version.run == row["run"]))
+    if kind == "event":
+        answers = _answers(connection, row)
+        links["decision"] = [answer["id"] for answer in answers]
+        runs = links["run"] = [answer["run"] for answer in answers if answer["run"]]
+        links["version"] = ids(sa.select(version.id).where(version.run.in_(runs)))
+        links["rollout"] = ids(sa.select(rollout.id).where(rollout.decision.in_(links["decision"])))
+    elif kind == "decision":
+        links["event"] = ids(sa.select(store.event.c.id).where(store.event.c.id.in_(row["events"])))
+        if row["run"]:
+            links["run"] = [row["run"]]
+            links["version"] = ids(sa.select(version.id).where(version.run == row["run"]))
         links["rollout"] = ids(sa.select(rollout.id).where(rollout.decision == row["id"]))
     elif kind == "rollout":
         links = {"decision": [row["decision"]], "version": [row["champion"], row["candidate"]]}
@@ -164,13 +171,17 @@ def _links(connection: store.Connection, kind: str, row: dict[str, Any]) -> dict
     return {name: found for name, found in links.items() if found}
 
 
-def _readable(value: Any, name: str = "") -> Any:
+def _answers(connection: store.Connection, event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the decisions on an event: those that it is behind, and the one that ended it."""
+    table, ended = store.decision.c, (event["result"] or {}).get("decision")
+    rows = connection.execute(sa.select(table.id, table.events, table.run).order_by(table.number)).mappings()
+    return [dict(row) for row in rows if event["id"] in row["events"] or row["id"] == ended]
+
+
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with its times as text, without a rollout's running sums: its verdict says what they came to."""
-    if isinstance(value, dict):
-        return {k: _readable(v, k) for k, v in value.items() if k != "state"}
-    if isinstance(value, list):
-        return [_readable(v) for v in value]
-    return show_time(value) if name in _TIMES and isinstance(value, float) else value
+    told: dict[str, Any] = dated({name: value for name, value in row.items() if name != "state"})
+    return told
 
 
 def _ids(workspace: Workspace) -> list[str]:

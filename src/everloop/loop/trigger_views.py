@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +10,12 @@ import msgspec
 import sqlalchemy as sa
 
 from everloop import store
-from everloop.errors import UsageError
+from everloop.errors import EverloopError, RequestError, UsageError
 from everloop.loop.controller import ControllerState
 from everloop.loop.notices import alertmanager, cloud_events, github, gitlab, s3
 from everloop.loop.records import load_state
-from everloop.loop.sensors import sensors_of
+from everloop.loop.sensors import Sensor, sensors_of
+from everloop.loop.sensors.storage import StorageSensor
 from everloop.loop.triggering import Triggering
 from everloop.loop.workspace import Workspace
 from everloop.settings import located, seconds
@@ -29,11 +30,12 @@ DRIFT = {"realised_loss", "challenger_gain", "window_growth"}
 
 
 def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:
-    """Return each trigger: whether it is on, its last decision, and how long it still rests."""
+    """Return each trigger: whether it is on, its last decision, how long it still rests, and what keeps it from
+    seeing anything."""
     triggers, newest = workspace.settings.triggers, _newest(workspace)
     with located(workspace.folder):  # what the controller would refuse is refused here
         rules_of(triggers)
-    sensors_of(workspace)
+    sensors = sensors_of(workspace)
     with workspace.store.read() as connection:
         book: Book = load_state(connection, "triggers", Book)
         state: ControllerState = load_state(connection, "controller", ControllerState)
@@ -54,32 +56,50 @@ def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:
                 "last": f"{last['id']} {last['response']}: {last['reason']}" if last else "",
                 "decided": show_time(last["time"]) if last else "",
                 "cooldown_left": str(timedelta(seconds=round(left))) if left > 0 else "",
+                "note": _lacks(sensors) if name == "storage" else "",
             }
         )
     return rows
+
+
+def _lacks(sensors: Sequence[Sensor]) -> str:
+    """Return what should be told of the place that the storage trigger watches, if it watches one."""
+    try:
+        return next((sensor.lacks() for sensor in sensors if isinstance(sensor, StorageSensor)), "")
+    except EverloopError as error:
+        return str(error)
 
 
 def event_of(text: bytes, now: float) -> Event:
     """Return the event that a JSON text holds: a CloudEvent, or a webhook's body as GitHub, GitLab, S3 or Alertmanager
     send it.
 
-    A CloudEvent needs no `specversion`, `source` and `id` here. Raises UsageError or RequestError for what is none.
+    A CloudEvent needs no `specversion`, `source` and `id` here. Raises UsageError for what is none.
     """
     try:
-        told = msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return _only(_read(text, now))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RequestError) as error:
         raise UsageError(
-            f"the file holds no event: {error}; write type, source, subject, time and data as CloudEvents do"
+            f"the file holds no event: {error}; write type, source, subject, time and data as CloudEvents do, "
+            "or the body that a webhook sends"
         ) from None
+
+
+def _read(text: bytes, now: float) -> list[Event]:
+    told = msgspec.json.decode(text, type=dict[str, Any])
     if read := next((read for mark, read in _BODIES.items() if mark in told), None):
-        return _only(read(text, _HEADERS.get, now))
+        return read(text, _HEADERS.get, now)
     event = {"specversion": "1.0", "source": "test", "id": "test"} | told
-    return _only(cloud_events(msgspec.json.encode(event), _HEADERS.get, now))
+    return cloud_events(msgspec.json.encode(event), _HEADERS.get, now)
 
 
 def _only(events: list[Event]) -> Event:
-    if len(events) != 1:
-        raise UsageError(f"the file holds {len(events) or 'no'} events that a trigger takes: one is tried at a time")
+    if not events:
+        raise UsageError(
+            "the file holds nothing that a trigger takes: those are alerts that fire, branches that moved, new objects"
+        )
+    if len(events) > 1:
+        raise UsageError(f"the file holds {len(events)} events that a trigger takes: one is tried at a time")
     if events[0].type not in SENSED:
         raise UsageError(f"no trigger takes {events[0].type!r}: there are {', '.join(SENSED)}")
     return events[0]

@@ -108,7 +108,7 @@ def _kept(
 def _prediction(workspace: Workspace, id: str) -> Prediction:
     record = next((r for r in find(workspace.journal, id.lower()) if r.kind == "prediction"), None)
     if record is None:
-        raise NotFoundError("prediction", id)
+        raise NotFoundError("prediction", id, do="give its whole id, as the server answered it")
     if record.erased:
         raise UsageError(f"prediction {id} was erased: its inputs are gone")
     return record.read(Prediction)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from everloop.monitoring.detector import MeanDetector, Rules
 from everloop.monitoring.features import Binned, Feature, histogram
 from everloop.monitoring.profile import Profile
-from everloop.monitoring.window import Window
+from everloop.monitoring.window import Window, season_of
 from everloop.statistics import share_distances
 
 __all__ = ["ColumnDrift"]
@@ -23,10 +24,15 @@ class ColumnDrift(MeanDetector):
 
     smallest = 0.02
 
-    def __init__(self, column: str, feature: Feature, profile: Profile, rules: Rules) -> None:
+    def __init__(
+        self, column: str, feature: Feature, profile: Profile, rules: Rules, means: Profile | None = None
+    ) -> None:
+        """`means` is the profile of a number itself: what a window's mean is told beside."""
         joined = "largest" if feature.shares else "mean"
         super().__init__(f"data_drift:{column}", profile, rules, joined)  # type: ignore[arg-type]
-        self.column, self._feature = column, feature
+        self.column, self._feature, self._means = column, feature, means
+        if means is not None:
+            means.seasonal = profile.seasonal  # the mean of the same blocks
         self._moments = np.zeros(2)
 
     def measure(self, batch: Window) -> tuple[Floats, float]:
@@ -42,9 +48,13 @@ class ColumnDrift(MeanDetector):
     def update(self, batch: Window) -> Any:
         """Add the batch; judge the window when it closes."""
         found = super().update(batch)
-        if found is not None:
-            self._moments = np.zeros(2)
-        return found
+        if found is None:
+            return None
+        self._moments = np.zeros(2)
+        if self._means is None:
+            return found
+        usual = self._means.expected(season_of(batch.start, self.rules.length))[0]
+        return msgspec.structs.replace(found, evidence=found.evidence | {"usual": float(usual[0])})
 
     def told(self, mean: Floats, expected: Floats) -> tuple[float, dict[str, Any]]:
         """Return how far the window lies from what was expected, and what shows it."""

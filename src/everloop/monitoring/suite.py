@@ -71,7 +71,9 @@ def unlabelled(reference: Reference, cut: Cut) -> list[Detector]:
         return profile_of(found, reference, cut.length, cut.count, shares=shares)
 
     def column(name: str, feature: Feature, values: Any) -> ColumnDrift:
-        return ColumnDrift(name, feature, profile(feature.rows(values), shares=feature.shares), rules)
+        numbers = np.asarray(values, np.float64).reshape(-1, 1) if isinstance(feature, Binned) else None
+        means = None if numbers is None or np.isnan(numbers).all() else profile(numbers, shares=False)
+        return ColumnDrift(name, feature, profile(feature.rows(values), shares=feature.shares), rules, means)
 
     found: list[Detector] = [column(name, feature, reference.values[name]) for name, feature in features.items()]
     if hidden is not None:

@@ -67,8 +67,10 @@ def get(connection: Connection, model: str, version: str) -> dict[str, Any]:
     where = (_version.c.model == model, _version.c.id == version)
     row = connection.execute(sa.select(_version).where(*where)).mappings().one_or_none()
     if row is None:
-        known = connection.execute(sa.select(_version.c.id).where(_version.c.model == model)).scalars()
-        raise NotFoundError(f"version of model {model!r}", version, known)
+        query = sa.select(_version.c.id).where(_version.c.model == model).order_by(_version.c.number)
+        known = list(connection.execute(query).scalars())
+        do = f"the newest is {known[-1]}" if known else "`everloop run` trains the first"
+        raise NotFoundError(f"version of model {model!r}", version, known, do)
     return dict(row)
 
 

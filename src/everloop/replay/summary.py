@@ -20,7 +20,7 @@ from everloop.replay.history import History
 from everloop.replay.player import Played
 from everloop.replay.schedules import MONTH, PHASES, WEEK, Calendar, Schedules, Scored
 from everloop.rollouts import ACTIVE
-from everloop.types import show_time
+from everloop.types import dated, show_time
 
 __all__ = ["Alternative", "Comparison", "compare", "describe", "retrainings", "signals", "versions"]
 
@@ -142,7 +142,7 @@ def retrainings(workspace: Workspace) -> list[dict[str, Any]]:
                 "decision": row["id"],
                 "time": show_time(row["time"]),
                 "reason": row["reason"],
-                "evidence": row["evidence"]["signals"],
+                "evidence": dated(row["evidence"]["signals"]),
                 "version": outcome.get("version"),
                 "verdict": _verdict(row, outcome, rollout),
                 "because": _because(outcome, rollout),

@@ -23,12 +23,13 @@ _IDLE = 75
 """Seconds; longer than load balancers keep a connection, so that none is cut as a request arrives."""
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raises `BusyError` when another process has the port."""
+def bind(host: str, port: int, setting: str = "--port") -> socket.socket:
+    """Return a listening socket; raises `BusyError` when another process has the port, which `setting` chooses."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise UsageError(f"the host {host!r} is unknown: {error.strerror}") from error
+        told = f"the host {host!r} is unknown ({error.strerror}): name one of this machine, such as 127.0.0.1"
+        raise UsageError(told) from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,7 +37,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        raise _refused(host, port, error) from error
+        raise _refused(host, port, setting, error) from error
     return listener
 
 
@@ -96,9 +97,11 @@ class _Server(Server):  # type: ignore[misc]
                 signal.signal(number, handler)
 
 
-def _refused(host: str, port: int, error: OSError) -> UsageError | BusyError:
+def _refused(host: str, port: int, setting: str, error: OSError) -> UsageError | BusyError:
     if error.errno == errno.EADDRINUSE:
-        return BusyError(f"port {port} on {host} is in use: stop the process that has it, or choose another --port")
+        return BusyError(f"port {port} on {host} is in use: stop the process that has it, or choose another {setting}")
     if error.errno == errno.EACCES:
-        return UsageError(f"port {port} needs rights that this user lacks: choose a --port above 1023")
+        return UsageError(f"port {port} needs rights that this user lacks: choose another {setting}, above 1023")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return UsageError(f"{host} is no address of this machine: name one that is, such as 127.0.0.1")
     return UsageError(f"cannot listen on {host} port {port}: {error.strerror}")

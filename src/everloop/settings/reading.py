@@ -24,6 +24,8 @@ FILE = "everloop.toml"
 def load(folder: Path) -> Settings:
     """Return the settings of the project in `folder`; raises `SettingsError` with the line of what is wrong."""
     path = folder / FILE
+    if folder.is_file():
+        raise SettingsError(f"a file: name the project's folder, which holds {FILE}", path=str(folder))
     if not path.is_file():
         raise SettingsError(
             f"not a project: there is no {FILE} here (`everloop init NAME` makes one)", path=str(folder)

@@ -13,20 +13,19 @@ import numpy as np
 
 from everloop.errors import UsageError
 
-__all__ = ["drift_png", "write_plot"]
+__all__ = ["drift_png", "plot"]
 
 INK, BEFORE, NOW = "#1c2430", "#94a3b8", "#0f766e"
 MOST, WORDS = 24, 10
 
 
-def write_plot(path: Path, signals: Sequence[Mapping[str, Any]]) -> None:
-    """Write a picture of the signals' histograms, as a .png or as an .html page with what each says."""
+def plot(path: Path, signals: Sequence[Mapping[str, Any]]) -> bytes | str:
+    """Return a picture of the signals' histograms as a .png holds it, or an .html page with what each says too."""
     if path.suffix not in (".png", ".html"):
         raise UsageError(f"--plot {path}: write a file that ends with .png or .html")
     image = drift_png(signals)
     if path.suffix == ".png":
-        path.write_bytes(image)
-        return
+        return image
     rows = "".join(
         f"<tr><td>{html.escape(s['name'])}</td><td>{'fires' if s['firing'] else ''}</td>"
         f"<td>{s['value']:.4g}</td><td>{s['threshold']:.4g}</td></tr>"
@@ -34,12 +33,11 @@ def write_plot(path: Path, signals: Sequence[Mapping[str, Any]]) -> None:
     )
     head = "<tr><th>signal</th><th></th><th>evidence</th><th>threshold</th></tr>"
     picture = base64.b64encode(image).decode()
-    path.write_text(
+    return (
         '<!doctype html><meta charset="utf-8"><title>Drift</title>'
         "<style>body{font-family:sans-serif;color:#1c2430;margin:2em}img{max-width:100%}"
         "td,th{padding:2px 12px;text-align:left}</style>"
-        f'<h1>Drift</h1><img alt="histograms" src="data:image/png;base64,{picture}"><table>{head}{rows}</table>',
-        encoding="utf-8",
+        f'<h1>Drift</h1><img alt="histograms" src="data:image/png;base64,{picture}"><table>{head}{rows}</table>'
     )
 
 

@@ -14,7 +14,7 @@ import fsspec
 
 from everloop.errors import SystemError_, UsageError
 
-__all__ = ["Found", "fetch", "listing", "matching"]
+__all__ = ["Found", "fetch", "listing", "matching", "there"]
 
 DRIVERS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
@@ -47,6 +47,14 @@ def listing(url: str) -> list[Found]:
             return []
     start = len(root.rstrip("/")) + 1
     return [Found(path[start:], int(info.get("size") or 0), _etag(path, info)) for path, info in sorted(found.items())]
+
+
+def there(url: str) -> bool:
+    """Return whether a URL or a path leads to anything: in a bucket, a folder is there once an object lies in it."""
+    with _spoken(url, "looked for"):
+        files, root = fsspec.core.url_to_fs(url)
+        files.invalidate_cache()
+        return bool(files.exists(root))
 
 
 def matching(pattern: str) -> list[str]:

@@ -47,7 +47,7 @@ def sensors_of(workspace: Workspace) -> list[Sensor]:
 class Sensors:
     """Looks at each place when it is due; cursor and events are stored in one transaction.
 
-    A place that does not answer is told once for each reason, and looked at again.
+    A place that does not answer, or where nothing is yet, is told once for each reason, and looked at again.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -63,15 +63,14 @@ class Sensors:
                 continue
             self._looked[sensor.name] = now
             try:
-                self._take(sensor, now)
+                told = self._take(sensor, now)
             except EverloopError as error:
-                if self._told.get(sensor.name) != str(error):
-                    _log.warning("trigger   %s: %s", sensor.name, error)
-                self._told[sensor.name] = str(error)
-            else:
-                self._told.pop(sensor.name, None)
+                told = str(error)
+            if told and self._told.get(sensor.name) != told:
+                _log.warning("trigger   %s: %s", sensor.name, told)
+            self._told[sensor.name] = told
 
-    def _take(self, sensor: Sensor, now: float) -> None:
+    def _take(self, sensor: Sensor, now: float) -> str:
         name = f"sensor:{sensor.name}"[:255]
         with self._store.read() as connection:
             cursor = connection.execute(sa.select(store.state.c.value).where(store.state.c.name == name)).scalar()
@@ -81,6 +80,7 @@ class Sensors:
                 for event in noticed.events:
                     put(connection, event)
                 _keep(connection, name, noticed.cursor)
+        return noticed.told
 
 
 def _keep(connection: Connection, name: str, cursor: Cursor) -> None:

@@ -13,10 +13,11 @@ Cursor = dict[str, Any]
 
 
 class Noticed(NamedTuple):
-    """What a look found: where the next one goes on, and what came since the last."""
+    """What a look found: where the next one goes on, what came since the last, and what a person should be told."""
 
     cursor: Cursor
     events: Sequence[Event] = ()
+    told: str = ""
 
 
 class Sensor(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from everloop.data.sources.objects import listing
+from everloop.data.sources.objects import listing, there
 from everloop.loop.sensors.sensor import Noticed
 from everloop.triggers import Stored, objects_event
 
@@ -21,11 +21,22 @@ class StorageSensor:
         self._url, self._place, self._debounce = url, place, debounce
         self.name, self.every = f"storage:{url}", every
 
+    def lacks(self) -> str:
+        """Return what a person should be told where nothing is at the place, else an empty text."""
+        if there(self._place):
+            return ""
+        where = self._url if "://" in self._url else self._place
+        return (
+            f"nothing is at {where} yet: what comes there is taken; if it lies elsewhere, mend [triggers.storage] url"
+        )
+
     def look(self, cursor: dict[str, Any], now: float) -> Noticed:
         """Return one event with all objects that came and are complete; what was deleted is no event."""
         found = {one.name: one for one in listing(self._place)}
+        emptied = bool(cursor.get("known")) and "://" in self._place  # an empty folder of a bucket is none
+        told = "" if found or emptied else self.lacks()
         if not cursor:
-            return Noticed({"known": {name: one.etag for name, one in found.items()}, "changing": {}})
+            return Noticed({"known": {name: one.etag for name, one in found.items()}, "changing": {}}, told=told)
         known, before = cursor["known"], cursor["changing"]
         changing: dict[str, list[Any]] = {}
         for name, one in found.items():
@@ -35,7 +46,7 @@ class StorageSensor:
         ready = {name for name, (_, since) in changing.items() if now - since >= self._debounce}
         waited = max((now - changing[name][1] for name in ready), default=0.0)
         if not ready or (len(ready) < len(changing) and waited < PATIENCE * self._debounce):
-            return Noticed({"known": known, "changing": changing})
+            return Noticed({"known": known, "changing": changing}, told=told)
         event = objects_event(
             self._url,
             (Stored(*found[name]) for name in ready),
