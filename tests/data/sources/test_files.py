@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -217,3 +220,14 @@ def test_parts_of_broken_files_are_told_as_the_whole_is(tmp_path: Path) -> None:
         with pytest.raises(DataError) as found:
             list(files.parts(name, tmp_path, 1))
         assert str(found.value) == str(whole.value)
+
+
+def test_what_was_given_is_let_go(tmp_path: Path) -> None:
+    rows = pa.table({"a": np.random.default_rng(0).normal(size=50_000)})
+    with pq.ParquetWriter(tmp_path / "a.parquet", rows.schema) as file:
+        for _ in range(40):
+            file.write_table(rows)
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in files.parts("a.parquet", tmp_path, 20_000)]
+    assert len(held) == 100
+    assert max(held) < 10 * rows.nbytes  # of 40

@@ -209,7 +209,7 @@ def _pieces(path: Path, rows: int, text: Sequence[Any] = ()) -> Iterator[pd.Data
     """Give a file's rows so many at a time, `text` columns as they are written; one without rows is a part too."""
     with _told(path):
         if path.suffix.lower() == ".parquet":
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(path, pre_buffer=False)  # or all that was read stays in memory
             batches = (
                 file.iter_batches(batch_size=rows) if file.metadata.num_rows else [file.schema_arrow.empty_table()]
             )
