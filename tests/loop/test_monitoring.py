@@ -34,7 +34,7 @@ from everloop.loop.records import load_state
 from everloop.loop.trail import show
 from everloop.loop.workspace import Workspace, opened
 from everloop.tracking.drift_plots import plot
-from everloop.types import Column, Event, Explanation, Feedback, Prediction, new_id
+from everloop.types import Column, Event, Explanation, Feedback, Prediction, new_id, show_time
 
 DAY, PER_DAY = 86_400.0, 48
 SCHEMA = Schema(RIDES, Column("y", "float64"), "time", "regression")
@@ -129,7 +129,9 @@ def test_what_moved_is_found_shown_and_drawn(
     drift("data_drift:hour", workspace.folder, history=True)
     assert "When signals fired" in capsys.readouterr().out
     drift("data_drift:hour", workspace.folder, history=True, json=True)
-    assert msgspec.json.decode(capsys.readouterr().out) == rung
+    told = msgspec.json.decode(capsys.readouterr().out)
+    assert [one["from"] for one in told] == [show_time(one["from"]) for one in rung]
+    assert [one["windows"] for one in told] == [one["windows"] for one in rung]
     for other in ({"records": True}, {"plot": tmp_path / "drift.png"}):
         with pytest.raises(UsageError, match="--history tells when signals fired: leave --records and --plot out"):
             drift("data_drift:hour", workspace.folder, history=True, **other)
