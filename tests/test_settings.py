@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.projects import write_project
 
 from everloop.errors import SettingsError
 from everloop.settings import Source, load, parse, place, seconds, size
@@ -159,6 +160,14 @@ def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "everloop.toml").write_bytes(SMALL.encode() + b"# caf\xe9\n")
     with pytest.raises(SettingsError, match=r"not UTF-8 at byte \d+: save it as UTF-8"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(("table", "key"), [("data", "chunk_rows"), ("training", "max_rows")])
+def test_a_bound_of_rows_is_none_or_more(tmp_path: Path, table: str, key: str) -> None:
+    toml = write_project(tmp_path / "project") / "everloop.toml"
+    toml.write_text(toml.read_text().replace(f"[{table}]\n", f"[{table}]\n{key} = -1\n"))
+    with pytest.raises(SettingsError, match=rf"\[{table}.{key}\] -1 lies outside 0 to"):
+        load(toml.parent)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everloop.data import Schema, infer
 from everloop.data.findings import Findings
-from everloop.data.validation import Validation, validate
+from everloop.data.validation import Fault, Validation, validate
 from everloop.settings import Checks, Rule
 
 N = 30
@@ -99,7 +98,6 @@ def test_a_fault_of_many_parts_is_one_sentence() -> None:
 def test_what_cannot_be_read_counts_rows_of_the_whole() -> None:
     found = Findings()
     found.take([], good())
-    found.take(Findings.of([]).faults, None)
-    assert (found.faults, found.shown, found.bad.size) == ((), None, 0)
-    with pytest.raises(IndexError):
-        _ = found.told
+    found.take([Fault("", "column 'a' is no number in row 36: 'x'", (35,))], None)
+    assert (found.rows, found.bad.tolist(), found.shown) == (N, [35], None)
+    assert str(found.error("new.csv")) == "new.csv: column 'a' is no number in row 36: 'x'"

@@ -42,17 +42,15 @@ def process(
     """
     _check_columns(rows, told)
     found = _typed(rows, told)
-    if single is not None:
-        found = found[single[found.index.to_numpy()]]
-    elif told.deduplicate != "off":
-        found = _without_doubles(found, told.deduplicate, time)
-    return _less_telling(found, told, environment)
+    kept = single[rows.index.to_numpy()] if single is not None else singles([rows], told, time)
+    return _less_telling(found if kept is None else found[kept], told, environment)
 
 
 def singles(parts: Iterable[pd.DataFrame], told: Process, time: str | None) -> NDArray[np.bool_] | None:
-    """Return which rows of a table in parts stay where doubles go, by their index; None where all stay.
+    """Return which rows of a table in parts stay where doubles go, in their order; None where all stay.
 
-    Rows are told apart by 64 bits of what they hold, 16 bytes a row are kept.
+    Of equal rows the first stays, of rows that are equal in some columns the newest. They are told apart by 64 bits of
+    what they hold; 16 bytes a row are kept.
     """
     if told.deduplicate == "off":
         return None
@@ -121,20 +119,6 @@ def _check_columns(rows: pd.DataFrame, told: Process) -> None:
     for name in (*told.coerce, *keys, *told.hash, *told.bins, *told.prefix, *told.keep, *told.drop):
         if name not in rows.columns:
             raise DataError(f"[data.process] names column {name!r}, which is not there{close_match(name, known)}")
-
-
-def _without_doubles(rows: pd.DataFrame, by: tuple[str, ...] | str, time: str | None) -> pd.DataFrame:
-    """Return rows of which the newest of each kind stays, in the order they came."""
-    if by == "rows":
-        return rows[~rows.duplicated()]
-    if time is None or time not in rows.columns:
-        return rows[~rows.duplicated(list(by), keep="last")]
-    values = rows[time]
-    numeric = pd.api.types.is_numeric_dtype(values)
-    when = values if numeric else pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601")
-    order = when.reset_index(drop=True).sort_values(kind="stable", na_position="first").index
-    double = rows.iloc[order].duplicated(list(by), keep="last").to_numpy()
-    return rows.iloc[np.sort(order.to_numpy()[~double])]
 
 
 def _digest(value: str, key: str) -> str:

@@ -77,9 +77,8 @@ class Parts:
         rows = 0
         for raw in self._raw():
             found = process(raw, told.process, told.time, os.environ, single)
-            prepared = self._prepared(found, rows)
-            rows += len(prepared)
-            if len(prepared):
+            if len(found) and len(prepared := self._prepared(found, rows)):
+                rows += len(prepared)
                 yield prepared
 
     def whole(self) -> pd.DataFrame:

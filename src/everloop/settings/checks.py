@@ -85,6 +85,8 @@ def _check_ranges(settings: Settings, text: str, path: str) -> None:
         *((keys, port, 0, 65535) for keys, port in _ports(settings)),
         *((["serving", key], getattr(settings.serving, key), 1, 1_000_000) for key in _COUNTS),
         (["monitoring", "false_alarms"], settings.monitoring.false_alarms, 1e-6, 30.0),
+        (["data", "chunk_rows"], settings.data.chunk_rows, 0, 1_000_000_000),
+        (["training", "max_rows"], settings.training.max_rows, 0, 1_000_000_000),
         (["tuning", "trials"], settings.tuning.trials, 1, 1_000_000),
         (["tuning", "minutes"], settings.tuning.minutes, 0.0, math.inf),
         (["tuning", "parallel"], settings.tuning.parallel, 1, 1000),
