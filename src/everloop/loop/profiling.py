@@ -110,7 +110,10 @@ class _Evenly:
 
     @property
     def told(self) -> list[str]:
-        return [f"one of {self._step} rows is shown, of {self._rows:,}"] if self._step > 1 else []
+        if self._step == 1:
+            return []
+        told = f"a sample is shown, one row in {self._step} of {self._rows:,}"
+        return [f"{told}: counts, ends, gaps and double rows are its own"]
 
 
 def _typed(table: pd.DataFrame, schema: Schema | None, time: str) -> pd.DataFrame:
