@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
@@ -184,6 +184,7 @@ CELLS = st.sampled_from(["", "1", "2.5", "007", "NA", "true", "False", "word", "
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@example(table=[["", "", ""], ["", "", "true"]], split=1, size=1)  # a gap and a truth value in files of their own
 @given(
     table=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=12),
     split=st.integers(0, 12),

@@ -75,10 +75,13 @@ def _read_all(source: str, paths: list[Path]) -> pd.DataFrame:
     frames = [_read_one(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         _check_columns(path, list(frame.columns), list(frames[0].columns))
-    text = [name for name in frames[0].columns if _is_text({_kind(frame[name]) for frame in frames})]
+    first = list(frames[0].columns)
+    types = _joined(first, {name: {_kind(frame[name]) for frame in frames if len(frame)} for name in first})
     for path, frame in zip(paths, frames, strict=True):
-        if text and path.suffix.lower() in SEPARATORS:
-            frame[text] = _as_written(path, text)[text]
+        if types.text and path.suffix.lower() in SEPARATORS:
+            frame[types.text] = _as_written(path, types.text)[types.text]
+    plain = {name: dtype for name, dtype in types.dtypes.items() if dtype is object}
+    frames = [frame.astype(plain) for frame in frames] if plain else frames
     filled = [frame for frame in frames if len(frame)]
     if not filled:
         raise DataError(f"[data] source {source!r}: the files hold no rows")
@@ -116,10 +119,15 @@ def _types(source: str, paths: list[Path], rows: int) -> _Types:
         _check_columns(path, list(columns), first)
     if not found:
         raise DataError(f"[data] source {source!r}: the files hold no rows")
+    return _joined(first, found)
+
+
+def _joined(columns: list[Any], found: dict[Any, set[Any]]) -> _Types:
+    """Return what columns hold of whose parts this was found."""
     kinds = {name: {kind for kind in held if kind is not None} for name, held in found.items()}
-    text = [name for name in first if _is_text(kinds[name])]
-    plain = {name: _common(kinds[name], None in found[name]) for name in first if name not in text}
-    return _Types(first, text, {name: dtype for name, dtype in plain.items() if dtype is not None})
+    text = [name for name in columns if _is_text(kinds[name])]
+    plain = {name: _common(kinds[name], None in found[name]) for name in columns if name not in text}
+    return _Types(columns, text, {name: dtype for name, dtype in plain.items() if dtype is not None})
 
 
 def _kind(values: pd.Series[Any]) -> Any:
