@@ -84,8 +84,10 @@ def import_(
     if json:
         show_json(msgspec.to_builtins(done))
         return
-    for note in done.added.notes if done.added else ():
-        print(f"note: {note}")
+    if done.added:
+        print(done.added.schema_diff, end="")
+        for note in done.added.notes:
+            print(f"note: {note}")
     print(done.told)
 
 

@@ -72,7 +72,7 @@ def test_rows_are_chosen_filled_in_and_become_a_version_and_an_event(labelled: P
     assert found.rows["a"].isin(pool["a"]).all()  # every digit as it was written
 
     done = taken(folder, found.rows.assign(y=labels(*["yes", "no"] * 4, None, " ")))
-    assert (done.labels, done.open, done.new) == (8, 2, True)
+    assert (done.labels, done.open, done.known) == (8, 2, 0)
     assert isinstance(done.added, Added)
     assert done.told.startswith(f"8 labels in {done.added.files[0]}: version {done.added.commit[:10]}, 2 rows lack one")
     there = pd.read_csv(folder / "data" / done.added.files[0])
@@ -89,10 +89,17 @@ def test_rows_are_chosen_filled_in_and_become_a_version_and_an_event(labelled: P
         )
 
     again = taken(folder, found.rows.assign(y=labels(*["yes", "no"] * 4, None, None)))
-    assert (again.new, again.event) == (False, None)
-    assert "which was there already" in again.told
+    assert (again.labels, again.added, again.event) == (0, None, None)
+    assert again.told == "no new label, 8 were there already, 2 rows lack one"
+    more = taken(folder, found.rows.assign(y=labels(*["yes", "no"] * 4, "yes", None)))  # the same file, labelled on
+    assert (more.labels, more.known, more.open) == (1, 8, 1)
+    assert more.told.endswith(", 8 were there already, 1 rows lack one")
+    with pytest.raises(
+        DataError, match=rf"row 1 is 'no', and 'yes' in {done.added.files[0]}: correct it in a copy of that"
+    ):
+        taken(folder, found.rows.assign(y=labels("no", *[None] * 8, "yes")))
     left = chosen(folder, 400)  # what is labelled is not asked for again
-    assert len(left.rows) == 332
+    assert len(left.rows) == 331
     assert not left.rows["a"].isin(found.rows["a"][:8]).any()
 
 

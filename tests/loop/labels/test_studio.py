@@ -160,7 +160,7 @@ def test_rows_go_to_a_real_label_studio_and_their_labels_become_a_version(tmp_pa
         assert told.stdout == f"4 labels in {path}\n", told.output
         assert files.as_written(path)["y"].tolist()[:4] == ["yes", "no", "yes", "no"]
         taken = import_labels(workspace, path, now=NOW, client=server_of(workspace.settings))
-        assert (taken.labels, taken.open, taken.new) == (4, 2, True)
+        assert (taken.labels, taken.open, taken.known) == (4, 2, 0)
         numbers_come_back(tmp_path / "numbers", url)
         pictures_come_back(tmp_path / "pictures", url, personal_token(url))
 

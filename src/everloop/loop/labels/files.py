@@ -9,8 +9,12 @@ import pandas as pd
 
 from everloop.data.sources import files
 from everloop.errors import DataError, UsageError
+from everloop.loop.workspace import Workspace
 
-__all__ = ["CONFIDENCE", "KINDS", "NOTES", "PREDICTION", "REASON", "SUGGESTED", "as_written", "filled", "read", "write"]
+__all__ = [
+    "CONFIDENCE", "KINDS", "NOTES", "PREDICTION", "REASON", "SUGGESTED", "as_written", "filled", "keys",
+    "labelled_files", "labels_of", "plain", "read", "write",
+]  # fmt: skip
 
 REASON, SUGGESTED, CONFIDENCE = "label_reason", "label_suggested", "label_confidence"
 NOTES = (REASON, SUGGESTED, CONFIDENCE)
@@ -44,6 +48,41 @@ def filled(rows: pd.DataFrame, target: str) -> pd.Series[Any]:
     if target not in rows.columns:
         return pd.Series(False, index=rows.index)
     return rows[target].notna() & (rows[target].astype(str).str.strip() != "")
+
+
+def labelled_files(workspace: Workspace) -> list[Path]:
+    """Return the project's files of labelled rows; there may be none yet."""
+    source = workspace.settings.data.source
+    if "://" in source and not source.startswith("file://"):
+        return []
+    try:
+        return files.matches(source, workspace.folder)
+    except DataError:
+        return []
+
+
+def labels_of(workspace: Workspace, columns: list[str]) -> dict[str, tuple[str, str]]:
+    """Return what label the project's files give each row, by its `keys` of these columns, and in which file."""
+    target, found = workspace.settings.data.target, dict[str, tuple[str, str]]()
+    for path in labelled_files(workspace):
+        there = read(path)
+        if {*columns, target} <= set(there.columns):
+            labels = there[target].astype(object).map(plain)
+            found |= {key: (told, path.name) for key, told in zip(keys(there[columns]), labels, strict=True)}
+    return found
+
+
+def keys(rows: pd.DataFrame) -> pd.Series[str]:
+    """Return a text a row, the same for the same values, whatever kind of file they come from."""
+    texts = [rows[name].astype(object).map(plain) for name in rows.columns]
+    return pd.Series(["\0".join(row) for row in zip(*texts, strict=True)], index=rows.index, dtype=object)
+
+
+def plain(value: Any) -> str:
+    """Return a value as text, the same for a whole number however it was read; empty where it is missing."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None or value != value else str(value).strip()
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:

@@ -30,25 +30,29 @@ __all__ = ["Imported", "import_labels", "server_of"]
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """How many labels were taken, how many rows still lack one, and what was made of them.
+    """How many labels were taken, how many rows still lack one, what was made of them, and how many were there before.
 
-    `added` is the data version of rows of a pool, `event` what tells the loop of it; both are None for served rows.
+    `added` is the data version of rows of a pool, `event` what tells the loop of it; both are None for served rows, and
+    where every label was there.
     """
 
     labels: int
     open: int
     added: Added | None = None
     event: str | None = None
-    new: bool = True
+    known: int = 0
 
     @property
     def told(self) -> str:
         """What was done, in a line."""
         left = f", {self.open:,} rows lack one" if self.open else ""
-        if self.added is None:
-            return f"{self.labels:,} labels sent to the server{left}"
-        known = "" if self.new else ", which was there already"
-        return f"{self.labels:,} labels in {', '.join(self.added.files)}: version {self.added.commit[:10]}{known}{left}"
+        known = f", {self.known:,} were there already" if self.known else ""
+        if self.added:
+            files_ = ", ".join(self.added.files)
+            return f"{self.labels:,} labels in {files_}: version {self.added.commit[:10]}{known}{left}"
+        if self.known:
+            return f"no new label{known}{left}"
+        return f"{self.labels:,} labels sent to the server{left}"
 
 
 def server_of(settings: Settings, url: str | None = None, token: str = "") -> Callable[[], Client]:
@@ -68,8 +72,8 @@ def import_labels(
     """Take the rows of a file whose target is filled in; all of them, or none.
 
     Rows with a `prediction_id` were served: their labels go to the server, which the loop joins with its answers. The
-    others are checked and added as `everloop data add` does, and the push of that commit is told to the loop. Imported
-    again they count once. Raises `DataError` with what does not fit.
+    others are checked and added as `everloop data add` does, but for those that have that label in the project's files
+    already, and the push of that commit is told to the loop. Raises `DataError` with what does not fit.
     """
     target = workspace.settings.data.target
     rows = label_files.as_written(path) if path.is_file() else label_files.read(path)
@@ -78,20 +82,24 @@ def import_labels(
     if not len(labelled):
         raise UsageError(f"{path.name}: no row has a value in column {target!r} yet: label some first")
     _check_labels(workspace, path, labelled, target)
+    typed = label_files.read(path)[with_label.to_numpy()]
     left = int((~with_label).sum())
     if label_files.PREDICTION in rows.columns:
         tell("sending labels")
         with contextlib.closing(client()) as server:
-            typed = label_files.read(path)[with_label.to_numpy()]
             return Imported(label_rows(server, typed, target, source=path.name), left)
+    new = _new(workspace, path, typed)
+    known = len(labelled) - int(new.sum())
+    if not new.any():
+        return Imported(0, left, known=known)
     before = git.commit_of(workspace.folder, "HEAD") if git.has(workspace.folder, "HEAD") else ""
     tell("adding labels")
     with tempfile.TemporaryDirectory(prefix="everloop-labels-") as place:
-        table = _in_form(workspace, labelled.drop(columns=list(label_files.NOTES), errors="ignore"), path)
+        table = _in_form(workspace, labelled[new].drop(columns=list(label_files.NOTES), errors="ignore"), path)
         source = _named(workspace, table, Path(place))
         added = add_data(workspace, [str(source)], now=now, beside=str(path.parent))
     event = _tell(workspace, before, added.commit, now)
-    return Imported(len(labelled), left, added, event, new=added.commit != before)
+    return Imported(int(new.sum()), left, added, event, known)
 
 
 def _check_labels(workspace: Workspace, path: Path, rows: pd.DataFrame, target: str) -> None:
@@ -107,6 +115,23 @@ def _check_labels(workspace: Workspace, path: Path, rows: pd.DataFrame, target: 
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         told = f"{first!r} in row {places[0] + 1}{more}: it must be {usual}; nothing was taken"
         raise DataError(f"{path.name}: column {target!r} holds {told}", places.tolist())
+
+
+def _new(workspace: Workspace, path: Path, rows: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows no file of the project holds yet; raise `DataError` where one has another label there."""
+    target = workspace.settings.data.target
+    columns = [name for name in rows.columns if name not in (target, *label_files.NOTES)]
+    there = label_files.labels_of(workspace, columns)
+    keys, labels = label_files.keys(rows[columns]), rows[target].astype(object).map(label_files.plain)
+    for place, (key, given) in enumerate(zip(keys, labels, strict=True)):
+        told, name = there.get(key, (given, ""))
+        if told != given:
+            raise DataError(
+                f"{path.name}: row {rows.index[place] + 1} is {given!r}, and {told!r} in {name}: correct it in a copy "
+                f"of that for `everloop data add --replace`, or empty it here; nothing was taken",
+                [int(rows.index[place])],
+            )
+    return ~keys.isin(list(there))
 
 
 def _in_form(workspace: Workspace, rows: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -13,7 +13,6 @@ import pandas as pd
 
 from everloop.data import Schema, by_row, conform, infer, timed
 from everloop.data.media import columns_of, with_files
-from everloop.data.sources import files
 from everloop.errors import DataError, UsageError
 from everloop.labelling import Chosen, Known, choose, embed
 from everloop.loop.labels import files as label_files
@@ -110,46 +109,18 @@ def marked(rows: pd.DataFrame, chosen: Sequence[Chosen], schema: Schema, known: 
 def _candidates(workspace: Workspace, typed: pd.DataFrame, target: str, seed: int) -> list[int]:
     """Return the places of rows that have no label yet, each of equal ones once; of very many a sample."""
     columns = [name for name in typed.columns if name not in (target, *label_files.NOTES)]
-    keys = _keys(typed[columns])
-    known = set[str]()
-    for path in _files(workspace):
-        there = label_files.read(path)
-        if set(columns) <= set(there.columns):
-            known |= set(_keys(there[columns]))
-    open_ = (~label_files.filled(typed, target)) & ~keys.isin(known) & ~keys.duplicated()
+    keys, known = label_files.keys(typed[columns]), label_files.labels_of(workspace, columns)
+    open_ = (~label_files.filled(typed, target)) & ~keys.isin(list(known)) & ~keys.duplicated()
     places = np.flatnonzero(open_.to_numpy())
     if len(places) > MOST:
         places = np.sort(np.random.default_rng(seed).choice(places, MOST, replace=False))
     return [int(place) for place in places]
 
 
-def _keys(rows: pd.DataFrame) -> pd.Series[str]:
-    """Return a text a row, the same for the same values, whatever kind of file they come from."""
-    texts = [rows[name].astype(object).map(_plain) for name in rows.columns]
-    return pd.Series(["\0".join(row) for row in zip(*texts, strict=True)], index=rows.index, dtype=object)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None or value != value else str(value)
-
-
-def _files(workspace: Workspace) -> list[Path]:
-    """Return the project's files of labelled rows; there may be none yet."""
-    source = workspace.settings.data.source
-    if "://" in source and not source.startswith("file://"):
-        return []
-    try:
-        return files.matches(source, workspace.folder)
-    except DataError:
-        return []
-
-
 def _labelled(workspace: Workspace) -> tuple[Schema | None, pd.DataFrame]:
     """Return the schema that rows must fit, None before any is known, and the labelled rows of `[data] source`."""
     settings, schema = workspace.settings, frozen_schema(workspace)
-    tables = [parts_of(settings, workspace.folder, path) for path in _files(workspace)]
+    tables = [parts_of(settings, workspace.folder, path) for path in label_files.labelled_files(workspace)]
     if not tables:
         return schema, pd.DataFrame(columns=[settings.data.target])
     rows, time = pd.concat([table.whole() for table in tables], ignore_index=True), tables[0].time
