@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Database, Row
+from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Database, Row, answering
 from tests.pull_kills import NOW, RIGHT, numbered, project_for, state
 from tests.pushes import START, Running
 
@@ -25,6 +28,7 @@ from everloop.loop.dataset import quarantine_of
 from everloop.loop.pulling import Pulled, pull
 from everloop.loop.quarantined import release
 from everloop.loop.sensors import Sensors
+from everloop.loop.sensors.source import ApartSensor
 from everloop.loop.workspace import opened
 
 EVERY = os.environ.get("EVERLOOP_KILL_EVERY", "13")
@@ -99,6 +103,35 @@ def test_the_controller_pulls_and_a_retraining_is_asked_for_once(shop: Database,
         sensors.look(NOW + 11)
         assert len(workspace.store.rows(sa.select(tables.event))) == 2
     assert state(folder, 30) == RIGHT
+
+
+@pytest.mark.slow
+def test_a_source_that_does_not_answer_holds_nothing_up(tmp_path: Path) -> None:
+    answers, asked = threading.Event(), threading.Event()
+
+    def answer(_path: str, _authorization: str) -> tuple[int, dict[str, str], Any]:
+        asked.set()
+        assert answers.wait(60)
+        return 200, {}, numbered(0, 24)
+
+    with answering(answer) as url:
+        keys = f'url = "{url}/sold"\ncursor = ["id"]\nevery = "10s"'
+        folder = project_for(SimpleNamespace(keys=keys), tmp_path / "project")
+        with opened(folder) as workspace:
+            with closing(Sensors(workspace, apart=True)) as sensors:
+                sensors.look(NOW)
+                assert asked.wait(60)
+                sensors.look(NOW + 20)  # one at a time
+                with closing(ApartSensor(workspace, "shop", 10.0)) as beside:
+                    while not (told := beside.look({}, NOW).told):
+                        pass
+                assert "another everloop data pull of shop (process" in told
+                assert not workspace.store.rows(sa.select(tables.event))
+                answers.set()
+                while not workspace.store.rows(sa.select(tables.event)):
+                    sensors.look(NOW + 20)
+        one(folder)  # finishes what was broken off
+    assert state(folder, 24) == RIGHT
 
 
 def test_a_pull_says_what_it_lacks(shop: Database, tmp_path: Path) -> None:

@@ -81,20 +81,20 @@ def run_controller(
     `elected` raises where another controller may have been elected meanwhile.
     """
     story, keeper = Story(workspace.store), Keeper(workspace, retains=clock == "wall")
-    sensors = Sensors(workspace)
-    while not stop.is_set():
-        elected()
-        keeper.look(time.time())
-        carry_out_asked(workspace, controller, clock)
-        if clock == "wall":
-            sensors.look(time.time())
-            controller.step(time.time())
-        else:
-            for event in waiting(workspace.store, CLOCK):
-                sensors.look(event.time)
-                plan = controller.step(event.time)
-                finish(workspace.store, event.id, {"generation": plan.generation if plan else 0})
-        for line in story.news():
-            _log.info("%-9s %s", line.kind, line.text, extra=line.fields)
-        stop.wait(1.0 if clock == "wall" else 0.02)
+    with contextlib.closing(Sensors(workspace, apart=clock == "wall")) as sensors:
+        while not stop.is_set():
+            elected()
+            keeper.look(time.time())
+            carry_out_asked(workspace, controller, clock)
+            if clock == "wall":
+                sensors.look(time.time())
+                controller.step(time.time())
+            else:
+                for event in waiting(workspace.store, CLOCK):
+                    sensors.look(event.time)
+                    plan = controller.step(event.time)
+                    finish(workspace.store, event.id, {"generation": plan.generation if plan else 0})
+            for line in story.news():
+                _log.info("%-9s %s", line.kind, line.text, extra=line.fields)
+            stop.wait(1.0 if clock == "wall" else 0.02)
     keeper.seal(time.time())

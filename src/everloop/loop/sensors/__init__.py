@@ -12,7 +12,7 @@ from everloop.loop.commands import put
 from everloop.loop.sensors.git import GitSensor
 from everloop.loop.sensors.schedule import ScheduleSensor
 from everloop.loop.sensors.sensor import Cursor, Noticed, Sensor
-from everloop.loop.sensors.source import SourceSensor
+from everloop.loop.sensors.source import ApartSensor, SourceSensor
 from everloop.loop.sensors.storage import StorageSensor
 from everloop.loop.workspace import Workspace
 from everloop.settings import Objects, Pushes, Schedule, located, seconds
@@ -24,8 +24,8 @@ __all__ = ["Noticed", "Sensor", "Sensors", "sensors_of"]
 _log = logging.getLogger("everloop.loop")
 
 
-def sensors_of(workspace: Workspace) -> list[Sensor]:
-    """Return the sensors that the project's triggers need."""
+def sensors_of(workspace: Workspace, apart: bool = False) -> list[Sensor]:
+    """Return the sensors that the project's triggers need; `apart`: sources are pulled in processes of their own."""
     triggers, found = workspace.settings.triggers, list[Sensor]()
     pushes = [t for name in ("code", "repository_data") if isinstance(t := triggers.of(name), Pushes)]
     for remote, branch in dict.fromkeys((t.remote, t.branch) for t in pushes):
@@ -37,7 +37,7 @@ def sensors_of(workspace: Workspace) -> list[Sensor]:
         found.append(StorageSensor(place, there, seconds(watched.poll), seconds(watched.debounce)))
     for name, source in workspace.settings.data.sources.items():
         if source.every:
-            found.append(SourceSensor(workspace, name, seconds(source.every)))
+            found.append((ApartSensor if apart else SourceSensor)(workspace, name, seconds(source.every)))
     if isinstance(planned := triggers.of("schedule"), Schedule):
         with located(workspace.folder):
             found.append(ScheduleSensor(planned.cron, planned.every))
@@ -50,8 +50,8 @@ class Sensors:
     A place that does not answer, or where nothing is yet, is told once for each reason, and looked at again.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._store, self._sensors = workspace.store, sensors_of(workspace)
+    def __init__(self, workspace: Workspace, apart: bool = False) -> None:
+        self._store, self._sensors = workspace.store, sensors_of(workspace, apart)
         self._looked: dict[str, float] = {}
         self._told: dict[str, str] = {}
 
@@ -69,6 +69,12 @@ class Sensors:
             if told and self._told.get(sensor.name) != told:
                 _log.warning("trigger   %s: %s", sensor.name, told)
             self._told[sensor.name] = told
+
+    def close(self) -> None:
+        """Break off what is under way."""
+        for sensor in self._sensors:
+            if isinstance(sensor, ApartSensor):
+                sensor.close()
 
     def _take(self, sensor: Sensor, now: float) -> str:
         name = f"sensor:{sensor.name}"[:255]
