@@ -93,6 +93,8 @@ def test_erasing_what_is_not_there(workspace: Workspace) -> None:
     with pytest.raises(NotFoundError, match="no prediction 'nobody'"):
         erase(workspace, ["nobody"], None, None, "asked for", NOW)
     assert erase(workspace, [], "hour", "99", "asked for", NOW).ids == []
+    with pytest.raises(NotFoundError, match=r"no input of any prediction 'hours' \(did you mean 'hour'"):
+        erase(workspace, [], "hours", "1", "asked for", NOW)
 
 
 def test_retention_keeps_what_the_controller_has_not_read(workspace: Workspace) -> None:

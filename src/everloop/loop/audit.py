@@ -87,13 +87,17 @@ def erase(
     """Erase predictions, by id or by an input column's value, with their labels and explanations.
 
     A prediction of several rows is erased as a whole when one of them holds the value. Exported tables lose the rows
-    too. Raises `UsageError` when it is not said which, and `NotFoundError` when none of the ids is known.
+    too. Raises `UsageError` when it is not said which, and `NotFoundError` when none of the ids is known or no
+    prediction has the column.
     """
     if bool(ids) == bool(column) or (column is None) != (value is None):
         raise UsageError("say which predictions: their ids, or --column NAME with --value VALUE")
     if column is not None and value is not None:
-        held = erasing.first_times(workspace.journal, lambda record: _holds(record, column, value))
+        columns = set[str]()
+        held = erasing.first_times(workspace.journal, lambda record: _holds(record, column, value, columns))
         chosen, times = {*held, *ids_in_exports(workspace, column, value)}, list(held.values())
+        if columns and not chosen and column not in columns:
+            raise NotFoundError("input of any prediction", column, columns)
     else:
         chosen = {id.lower() for id in ids}
         times = [record.time for id in chosen for record in find(workspace.journal, id)]
@@ -122,11 +126,13 @@ def retain(workspace: Workspace, keep: float, now: float, out: Path | None = Non
     return {"records": made.tip.number - before if made else 0, "before": show_time(now - keep)}
 
 
-def _holds(record: Record, column: str, value: str) -> bool:
+def _holds(record: Record, column: str, value: str, columns: set[str]) -> bool:
+    """Return whether a prediction's column holds a value; note its columns."""
     if record.kind != "prediction":
         return False
-    values = record.read(Prediction).inputs.get(column, [])
-    return any(plain(found) == value for found in values)
+    inputs = record.read(Prediction).inputs
+    columns.update(inputs)
+    return any(plain(found) == value for found in inputs.get(column, []))
 
 
 def _training_sets(workspace: Workspace, since: float) -> list[Any]:
