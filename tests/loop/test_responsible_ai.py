@@ -21,9 +21,10 @@ from tests.loop.test_evaluating import cheap_project
 from tests.projects import START
 
 from everloop.cli import main
-from everloop.errors import SystemError_, UsageError
+from everloop.errors import BusyError, SystemError_, UsageError
 from everloop.inference import judged_rows
 from everloop.loop.evaluating import version_of
+from everloop.loop.lease import lease
 from everloop.loop.responsible_ai import ENVIRONMENT, Insights, save_insights, saved_insights
 from everloop.loop.workspace import opened
 from everloop.pipelines.environments import LOCK, build, place_of
@@ -103,6 +104,13 @@ def test_a_step_that_fails_leaves_nothing(folder: Path, tmp_path: Path, monkeypa
         with pytest.raises(SystemError_, match="toolbox did not get through: MemoryError: too many rows"):
             save_insights(workspace, None, place)
         assert list(place.parent.iterdir()) == []
+        left.mkdir()  # by a process that is still at it
+        with (
+            lease(workspace.path(workspace.settings.storage.lease).with_name("responsible-ai.lease")),
+            pytest.raises(BusyError, match=r"another everloop evaluate --responsible-ai \(process \d+\) runs"),
+        ):
+            save_insights(workspace, None, place)
+        assert list(place.parent.iterdir()) == [left]
         place.mkdir()
         (place / "notes.txt").write_text("mine")
         with pytest.raises(UsageError, match="insights is not empty: name a new folder"):

@@ -22,6 +22,7 @@ from everloop.evaluation import Answered
 from everloop.evaluation.answered import spread_out
 from everloop.inference import Model
 from everloop.loop.evaluating import answered_of, version_of
+from everloop.loop.lease import lease
 from everloop.loop.leash import leashed
 from everloop.loop.training_sets import table_of
 from everloop.loop.workspace import Workspace
@@ -82,7 +83,8 @@ def save_insights(workspace: Workspace, id: str | None, folder: Path, tell: Tell
     train, train_from = _training_rows(workspace, row, rows)
     tell("building")
     python = build(ENVIRONMENT)
-    with _partial(folder) as partial:
+    held = workspace.path(workspace.settings.storage.lease).with_name("responsible-ai.lease")
+    with lease(held, "everloop evaluate --responsible-ai"), _partial(folder) as partial:
         order = partial / "order"
         order.mkdir()
         _write_order(order, workspace, model, some, train)
