@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from everloop.errors import UsageError
 from everloop.evaluation import losses
 from everloop.training import AUTO, EVERYTHING, Problem, choose, fit_recipe, fixed, newest_horizons
+from everloop.training.window import before_judged
 
 DAY = 86400.0
 
@@ -177,3 +178,13 @@ def test_old_rows_and_live_ones_are_neighbours_whatever_lies_between() -> None:
     choice = choose(problem, rows, times)
     assert np.isfinite(choice.answers).all()
     assert len(choice.rows) == 48 + 97
+
+
+def test_a_few_new_labels_are_not_all_that_is_judged() -> None:
+    """A table without a time, then three labels from traffic a year later."""
+    problem, rows, _ = regression(days=125)
+    times = np.concatenate([np.arange(997.0), 3.2e7 + np.arange(3.0)])
+    found = choose(problem, rows, times)
+    assert found.rows == tuple(range(900, 1_000))
+    assert before_judged(problem, times) == 900
+    assert choose(problem, rows[:50], times[:50]).rows == tuple(range(40, 50))

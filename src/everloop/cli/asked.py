@@ -39,6 +39,8 @@ def carry_out(project: Path, type: str, asked: dict[str, Any], json: bool, expla
     else:
         if explain_cache:
             show_table("Steps", outcome["cache"])
+        for note in outcome.get("data", {}).get("told", ()):
+            print(f"note: {note}")
         print(f"{outcome['decision']}: {_told(outcome)}")
 
 

@@ -60,6 +60,8 @@ LOOKS = (4.0, 1.0, 0.5, 0.25)
 """Over how many of the newest horizons losses are compared."""
 FEWEST, PARTS, BLOCKS = 4, 4, 4
 """Blocks that a comparison needs at least, the fits of the newest horizon, and the horizons that are judged."""
+JUDGED = 100
+"""Rows that are judged at least: a few labels in a fortnight would tell nothing."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -317,14 +319,18 @@ def _active(times: Floats, horizon: float, block: float) -> Floats:
 def _origins(times: Floats, horizon: float, blocks: int, parts: int) -> list[tuple[float, float]]:
     """Return the ends of the fits and of what each is judged on, oldest first; half of the span lies before each.
 
-    They are one horizon apart; the newest horizon is judged in so many parts.
+    They are one horizon apart; the newest horizon is judged in so many parts. Where that leaves fewer rows than
+    `JUDGED`, or than a fifth of all, a part of older rows comes before them.
     """
     end, middle = float(times[-1]), float(times[0] + times[-1]) / 2
     old = [(end - k * horizon, end - (k - 1) * horizon) for k in range(blocks, 1, -1)]
     length = horizon / parts
     new = [(end - k * length, end - (k - 1) * length) for k in range(parts, 0, -1)]
     usable = [part for part in (*old, *new) if part[0] >= middle]
-    return usable or [(end - (end - float(times[0])) / 5, end)]
+    usable = usable or [(end - (end - float(times[0])) / 5, end)]
+    fewest = times[len(times) - max(1, min(JUDGED, len(times) // 5))]
+    before, first = int(np.searchsorted(times, fewest)), usable[0][0]
+    return [(float(times[before - 1]), first), *usable] if before > 1 and fewest <= first else usable
 
 
 def _compare(
