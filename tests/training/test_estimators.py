@@ -100,24 +100,31 @@ def test_forgotten_modules_run_as_they_stand_now(folder: Path) -> None:
 
 
 def test_an_estimator_is_built_with_its_parameters_and_the_seed_where_it_is_open(folder: Path) -> None:
-    opened = build("ever_test.model:forest", folder, {"trees": 3}, seed=7)
+    opened = build("ever_test.model:forest", folder, {"trees": 3}, seed=7, task="regression")
     assert [opened.steps[-1][1].n_estimators, opened.steps[-1][1].random_state] == [3, 7]
-    assert build("ever_test.model:forest", folder, {"seed": 1}, seed=7).steps[-1][1].random_state == 1
+    assert (
+        build("ever_test.model:forest", folder, {"seed": 1}, seed=7, task="regression").steps[-1][1].random_state == 1
+    )
 
 
 def test_what_builds_no_estimator_is_one_sentence(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"'ever_test.model:linear' failed: TypeError: .*unexpected keyword"):
-        build("ever_test.model:linear", folder, {"depth": 3}, seed=0)
+        build("ever_test.model:linear", folder, {"depth": 3}, seed=0, task="regression")
     with pytest.raises(UsageError, match=r"'ever_test\.model:value' returned int: a scikit-learn estimator is needed"):
-        build("ever_test.model:value", folder, {}, seed=0)
+        build("ever_test.model:value", folder, {}, seed=0, task="regression")
+    with pytest.raises(
+        UsageError, match=r"returned a regressor, and the target is a class: name a classifier in \[train"
+    ):
+        build("ever_test.model:forest", folder, {}, seed=0, task="classification")
 
 
 def test_the_last_step_sees_float32_and_the_others_float64(folder: Path) -> None:
     rows = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [2.0**24, 2.0**24 + 1, 2.0**24 + 2]})
     for name in ("forest", "linear"):
-        built = build(f"ever_test.model:{name}", folder, {}, seed=0).fit(rows, [1.0, 2.0, 3.0])
+        built = build(f"ever_test.model:{name}", folder, {}, seed=0, task="regression").fit(rows, [1.0, 2.0, 3.0])
         assert built[:-1].transform(rows).dtype == np.float32
-    scaled = build("ever_test.model:forest", folder, {}, seed=0).fit(rows, [1.0, 2.0, 3.0])[:-1].transform(rows)
+    forest = build("ever_test.model:forest", folder, {}, seed=0, task="regression").fit(rows, [1.0, 2.0, 3.0])
+    scaled = forest[:-1].transform(rows)
     assert scaled[:, 0].tolist() == scaled[:, 1].tolist()
 
 

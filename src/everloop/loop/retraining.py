@@ -371,7 +371,7 @@ def problem_of(schema: Schema, ask: Ask, folder: Path) -> Problem:
     task, media = schema.task, bool(media_of(schema.inputs))
 
     def plain() -> Any:
-        built = build(ask.model, folder, ask.parameters, ask.seed, graph=ask.runtime == "onnx" and not media)
+        built = build(ask.model, folder, ask.parameters, ask.seed, task, graph=ask.runtime == "onnx" and not media)
         return built if not media or hasattr(built, "to_onnx") else Flat(built)
 
     def loss(truth: NDArray[Any], answers: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from everloop.errors import DataError, UsageError, close_match
+from everloop.types import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,10 +66,13 @@ def _make_room(name: str, folder: Path) -> None:
             del sys.modules[known]
 
 
-def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int, *, graph: bool = True) -> Any:
+def build(
+    reference: str, folder: Path, parameters: Mapping[str, Any], seed: int, task: Task, *, graph: bool = True
+) -> Any:
     """Return the unfitted estimator of the project; every `random_state` left open becomes `seed`.
 
-    One that is to become a graph casts to float32 before its last step, unless it exports itself (`to_onnx`).
+    One that is to become a graph casts to float32 before its last step, unless it exports itself (`to_onnx`). Raises
+    `UsageError` for what is no estimator, and for a regressor where the target is a class or the other way round.
     """
     function = load_function(reference, folder)
     try:
@@ -77,11 +81,26 @@ def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int
         raise UsageError(f"{reference!r} failed: {type(error).__name__}: {error}") from error
     if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
         raise UsageError(f"{reference!r} returned {type(estimator).__name__}: a scikit-learn estimator is needed")
+    _check_task(reference, estimator, task)
     open_seeds = {
         k: seed for k, v in estimator.get_params(deep=True).items() if k.endswith("random_state") and v is None
     }
     estimator.set_params(**open_seeds)
     return with_cast(estimator) if graph and not hasattr(estimator, "to_onnx") else estimator
+
+
+def _check_task(reference: str, estimator: Any, task: Task) -> None:
+    from sklearn.base import is_classifier, is_regressor
+
+    if not hasattr(estimator, "__sklearn_tags__"):
+        return
+    if task == "classification" and is_regressor(estimator):
+        told = "returned a regressor, and the target is a class: name a classifier in [training] model"
+    elif task == "regression" and is_classifier(estimator):
+        told = "returned a classifier, and the target is a number: name a regressor in [training] model"
+    else:
+        return
+    raise UsageError(f"{reference!r} {told}, or say [data] task")
 
 
 def prepare(reference: str | None, folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
