@@ -37,7 +37,7 @@ def next_(
     json: Json = False,
 ) -> None:
     """Write the rows whose labels teach most, with the reasons; a person fills in the target."""
-    from everloop.cli.output import show_json
+    from everloop.cli.output import Bar, show_json
     from everloop.errors import UsageError
     from everloop.loop.labels.files import KINDS, REASON, write
     from everloop.loop.labels.proposing import propose
@@ -48,7 +48,8 @@ def next_(
     target = out or (pool.parent if pool else Path()) / f"to-label{suffix}"
     if target.exists():
         raise UsageError(f"{target} is there already: import its labels and remove it, or name another file with --out")
-    with opened(project) as workspace:
+    with Bar() as bar, opened(project) as workspace:
+        bar.part("choosing")
         if pool is not None:
             found = propose(workspace, pool, count, strategy, seed)
         else:
