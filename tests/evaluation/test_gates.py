@@ -117,6 +117,7 @@ def test_one_block_or_none_says_too_little() -> None:
     verdict = beats((2.0,), (1.0,))
     told = "loss 2 against the champion's 1 on 1 blocks: one block leaves every doubt"
     assert (verdict.outcome, verdict.reason) == ("inconclusive", told)
+    assert "interval" not in verdict.evidence
     assert beats((1.0,), (2.0,)).passed
     verdict = beats((), ())
     assert (verdict.outcome, verdict.reason) == ("inconclusive", "no rows that the champion was not trained on")

@@ -22,6 +22,7 @@ from everloop.loop.calibrating import reference_of
 from everloop.loop.commands import APPROVE, DEPLOY, PROMOTE, RETRAIN, ROLLBACK, post, result
 from everloop.loop.controller import Controller
 from everloop.loop.repeating import repeat
+from everloop.loop.trail import show
 from everloop.loop.wiring import build_controller
 from everloop.loop.workspace import Workspace, opened
 from everloop.serving import read_plan
@@ -105,6 +106,8 @@ def test_a_promotion_and_the_way_back(loop: Loop) -> None:
     assert [v["stage"] for v in loop.rows(tables.model_version)] == ["archived", "production"]
     (decision,) = [d for d in loop.rows(tables.decision) if d["id"] == outcome["decision"]]
     assert (decision["response"], decision["evidence"]["before"]) == ("promote", "v1")
+    assert show(loop.workspace, decision["id"]).links["version"] == ["v2", "v1"]
+    assert decision["id"] in show(loop.workspace, "v2").links["decision"]
     assert "v2 is the champion already" in loop.ask(PROMOTE, version="v2")["error"]
     assert loop.ask(ROLLBACK)["champion"] == loop.champion == "v1"
     assert "is the first champion" in loop.ask(ROLLBACK)["error"]

@@ -171,13 +171,14 @@ def _beats_champion() -> Check[GateEvidence]:
         gain = np.asarray(evidence.champion) - np.asarray(evidence.candidate)
         error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
         effect = float(gain.mean())
-        numbers = {
+        numbers: dict[str, Any] = {
             "candidate": float(np.mean(evidence.candidate)),
             "champion": float(np.mean(evidence.champion)),
             "gain": effect,
-            "interval": [effect - 1.96 * error, effect + 1.96 * error],
             "blocks": len(gain),
         }
+        if len(gain) > 1:  # one block says nothing of its own spread
+            numbers["interval"] = [effect - 1.96 * error, effect + 1.96 * error]
         told = f"loss {numbers['candidate']:.4g} against the champion's {numbers['champion']:.4g} on {len(gain)} blocks"
         if effect > 0:
             return Verdict(name, "pass", told, numbers)

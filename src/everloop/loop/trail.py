@@ -155,12 +155,19 @@ def _links(connection: store.Connection, kind: str, row: dict[str, Any]) -> dict
         if row["run"]:
             links["run"] = [row["run"]]
             links["version"] = ids(sa.select(version.id).where(version.run == row["run"]))
+        else:
+            links["version"] = _moved(row)
         links["rollout"] = ids(sa.select(rollout.id).where(rollout.decision == row["id"]))
     elif kind == "rollout":
         links = {"decision": [row["decision"]], "version": [row["champion"], row["candidate"]]}
     elif kind == "version":
         links = {"run": [row["run"]], "data version": [row["data_version"]]}
-        links["decision"] = ids(sa.select(decision.id).where(decision.run == row["run"]))
+        made = sa.select(store.decision).order_by(decision.number)
+        links["decision"] = [
+            one["id"]
+            for one in connection.execute(made).mappings()
+            if one["run"] == row["run"] or row["id"] in _moved(dict(one))
+        ]
         links["rollout"] = ids(sa.select(rollout.id).where(rollout.candidate == row["id"]))
     elif kind == "data version":
         links["version"] = ids(sa.select(version.id).where(version.data_version == row["id"]))
@@ -169,6 +176,12 @@ def _links(connection: store.Connection, kind: str, row: dict[str, Any]) -> dict
         links["version"] = ids(sa.select(version.id).where(version.run == row["id"]))
         links["decision"] = ids(sa.select(decision.id).where(decision.run == row["id"]))
     return {name: found for name, found in links.items() if found}
+
+
+def _moved(decision: Mapping[str, Any]) -> list[str]:
+    """Return the versions that a decision without a run was about: which serves since, and which did before."""
+    told = {} if decision["run"] else decision["evidence"]
+    return list(dict.fromkeys(told[name] for name in ("champion", "before") if isinstance(told.get(name), str)))
 
 
 def _answers(connection: store.Connection, event: dict[str, Any]) -> list[dict[str, Any]]:
