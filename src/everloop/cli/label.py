@@ -55,11 +55,18 @@ def next_(
         else:
             found = propose_served(workspace, count, strategy, seed)
         write(found.rows, target)
-    told = {"rows": len(found.rows), "candidates": found.candidates, "strategy": found.strategy, "file": str(target)}
+    told = {
+        "rows": len(found.rows),
+        "candidates": found.candidates,
+        "open": found.open,
+        "strategy": found.strategy,
+        "file": str(target),
+    }
     if json:
         show_json(told | {"reasons": found.rows[REASON].tolist()})
     else:
-        print(f"{len(found.rows)} of {found.candidates:,} rows, chosen by {found.strategy}: {target}")
+        sample = f", a sample of {found.open:,}" if found.open > found.candidates else ""
+        print(f"{len(found.rows)} of {found.candidates:,} rows{sample}, chosen by {found.strategy}: {target}")
 
 
 @label.command("import")

@@ -16,7 +16,7 @@ from everloop import git, store
 from everloop.errors import DataError, UsageError
 from everloop.inference.media import packed
 from everloop.loop.dataset import Added, add_data
-from everloop.loop.labels import files
+from everloop.loop.labels import files, proposing
 from everloop.loop.labels.importing import Imported, import_labels, server_of
 from everloop.loop.labels.proposing import Proposal, propose
 from everloop.loop.triggering import Triggering
@@ -153,13 +153,18 @@ def test_without_any_label_diversity_begins_and_the_schema_is_frozen_by_what_com
     assert chosen(folder).strategy == "mixed"
 
 
-def test_a_pool_may_hold_labels_and_doubles_and_must_fit(labelled: Path, tmp_path: Path) -> None:
+def test_a_pool_may_hold_labels_and_doubles_and_must_fit(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = labelled
     pool = pd.read_csv(tmp_path / "pool.csv")
     mixed = pd.concat([pool[:5].assign(y="no"), pool[5:10], pool[5:10]])
     mixed.to_csv(tmp_path / "mixed.csv", index=False)
     found = chosen(folder, 50, pool="mixed.csv")
     assert (found.candidates, len(found.rows)) == (5, 5)
+    monkeypatch.setattr(proposing, "MOST", 3)
+    found = chosen(folder, 50, pool="mixed.csv")
+    assert (found.candidates, found.open, len(found.rows)) == (3, 5, 3)
     mixed[:5].to_csv(tmp_path / "done.csv", index=False)
     with pytest.raises(UsageError, match=r"done\.csv: every row of it has a label already"):
         chosen(folder, pool="done.csv")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from everloop.data import Schema, by_row, conform, infer, timed
 from everloop.data.media import columns_of, with_files
@@ -30,11 +31,12 @@ MOST, ENOUGH = 20_000, 5_000
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """Rows to label in the order of what they teach, how they were chosen, and of how many."""
+    """Rows to label in the order of what they teach, how they were chosen, and among how many of the `open` ones."""
 
     rows: pd.DataFrame
     strategy: str
     candidates: int
+    open: int
 
 
 def propose(workspace: Workspace, pool: Path, count: int, strategy: str = AUTO, seed: int = 0) -> Proposal:
@@ -46,9 +48,11 @@ def propose(workspace: Workspace, pool: Path, count: int, strategy: str = AUTO, 
     target = workspace.settings.data.target
     forget_modules(workspace.folder)
     typed, written = label_files.read(pool), label_files.as_written(pool)
-    candidates = _candidates(workspace, typed, target, seed)
-    if not len(candidates):
+    open_ = _open(workspace, typed, target)
+    if not len(open_):
         raise UsageError(f"{pool.name}: every row of it has a label already")
+    sampled = len(open_) > MOST
+    candidates = np.sort(np.random.default_rng(seed).choice(open_, MOST, replace=False)) if sampled else open_
     schema, labelled = _labelled(workspace)
     plain = typed.iloc[candidates].drop(columns=[target, *label_files.NOTES], errors="ignore").reset_index(drop=True)
     try:
@@ -58,7 +62,7 @@ def propose(workspace: Workspace, pool: Path, count: int, strategy: str = AUTO, 
     strategy, known = said_of(workspace, schema, labelled, inputs, strategy, seed)
     chosen = choose(strategy, known, count, seed)
     here = written.iloc[candidates].reset_index(drop=True)
-    return Proposal(marked(here, chosen, schema, known, target), strategy, len(candidates))
+    return Proposal(marked(here, chosen, schema, known, target), strategy, len(candidates), len(open_))
 
 
 def said_of(
@@ -106,15 +110,11 @@ def marked(rows: pd.DataFrame, chosen: Sequence[Chosen], schema: Schema, known: 
     return found.assign(**notes)
 
 
-def _candidates(workspace: Workspace, typed: pd.DataFrame, target: str, seed: int) -> list[int]:
-    """Return the places of rows that have no label yet, each of equal ones once; of very many a sample."""
+def _open(workspace: Workspace, typed: pd.DataFrame, target: str) -> NDArray[np.intp]:
+    """Return the places of rows that have no label yet, each of equal ones once."""
     columns = [name for name in typed.columns if name not in (target, *label_files.NOTES)]
     keys, known = label_files.keys(typed[columns]), label_files.labels_of(workspace, columns)
-    open_ = (~label_files.filled(typed, target)) & ~keys.isin(list(known)) & ~keys.duplicated()
-    places = np.flatnonzero(open_.to_numpy())
-    if len(places) > MOST:
-        places = np.sort(np.random.default_rng(seed).choice(places, MOST, replace=False))
-    return [int(place) for place in places]
+    return np.flatnonzero((~label_files.filled(typed, target)) & ~keys.isin(list(known)) & ~keys.duplicated())
 
 
 def _labelled(workspace: Workspace) -> tuple[Schema | None, pd.DataFrame]:

@@ -71,7 +71,9 @@ def propose_served(workspace: Workspace, count: int, strategy: str = AUTO, seed:
         chosen = choose(strategy, known, count, seed)
     ids = {label_files.PREDICTION: [row.prediction for row in rows], "row": [row.row for row in rows]}
     table = pd.DataFrame(ids).join(inputs.drop(columns=[*ids], errors="ignore"))
-    return Proposal(marked(table, chosen, found.schema, known, found.schema.target.name), strategy, len(rows))
+    return Proposal(
+        marked(table, chosen, found.schema, known, found.schema.target.name), strategy, len(rows), len(rows)
+    )
 
 
 def _watched(rows: list[_Row], said: Floats, count: int, seed: int) -> list[Chosen]:
