@@ -14,11 +14,12 @@ from everloop.errors import EverloopError, RequestError, UsageError
 from everloop.loop.controller import ControllerState
 from everloop.loop.notices import alertmanager, cloud_events, github, gitlab, s3
 from everloop.loop.records import load_state
-from everloop.loop.sensors import Sensor, sensors_of
+from everloop.loop.sensors import Sensor, cursor_of, sensors_of
 from everloop.loop.sensors.storage import StorageSensor
 from everloop.loop.triggering import Triggering
 from everloop.loop.workspace import Workspace
 from everloop.settings import located, seconds
+from everloop.store import Connection
 from everloop.triggers import SENSED, Book, TriggerState, lengthened, names_in, rules_of
 from everloop.types import Event, as_json, show_time
 
@@ -39,6 +40,7 @@ def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:
     with workspace.store.read() as connection:
         book: Book = load_state(connection, "triggers", Book)
         state: ControllerState = load_state(connection, "controller", ControllerState)
+        lacks = _lacks(connection, sensors)
     rows = []
     for name in triggers.__struct_fields__:
         if name in ("when", "busy", "budget", "period", "ignore"):
@@ -56,16 +58,17 @@ def listing(workspace: Workspace, now: float) -> list[dict[str, Any]]:
                 "last": f"{last['id']} {last['response']}: {last['reason']}" if last else "",
                 "decided": show_time(last["time"]) if last else "",
                 "cooldown_left": str(timedelta(seconds=round(left))) if left > 0 else "",
-                "note": _lacks(sensors) if name == "storage" else "",
+                "note": lacks if name == "storage" else "",
             }
         )
     return rows
 
 
-def _lacks(sensors: Sequence[Sensor]) -> str:
+def _lacks(connection: Connection, sensors: Sequence[Sensor]) -> str:
     """Return what should be told of the place that the storage trigger watches, if it watches one."""
+    watching = next((sensor for sensor in sensors if isinstance(sensor, StorageSensor)), None)
     try:
-        return next((sensor.lacks() for sensor in sensors if isinstance(sensor, StorageSensor)), "")
+        return watching.lacks(cursor_of(connection, watching) or {}) if watching else ""
     except EverloopError as error:
         return str(error)
 

@@ -102,12 +102,12 @@ def test_a_place_where_nothing_is_is_told_until_something_comes(tmp_path: Path) 
     sensor = StorageSensor("inbox", str(tmp_path / "inbox"), 1.0, 10.0)
     told = f"nothing is at {tmp_path / 'inbox'} yet: "
     cursor, events, lacks = sensor.look({}, 0.0)
-    assert (events, lacks) == ((), sensor.lacks())
+    assert (events, lacks) == ((), sensor.lacks(cursor))
     assert lacks.startswith(told)
     assert "[triggers.storage] url" in lacks
     (tmp_path / "inbox").mkdir()
     cursor, events, lacks = sensor.look(cursor, 1.0)
-    assert (events, lacks, sensor.lacks()) == ((), "", "")  # an empty folder is a place
+    assert (events, lacks, sensor.lacks(cursor)) == ((), "", "")  # an empty folder is a place
     (tmp_path / "inbox" / "a.csv").write_text("a")
     cursor = sensor.look(cursor, 2.0).cursor
     cursor, (event,), lacks = sensor.look(cursor, 12.0)
@@ -134,6 +134,7 @@ def test_a_bucket_that_is_not_there_is_told_and_one_that_was_emptied_is_not(monk
         assert ([one["name"] for one in event.data["objects"]], lacks) == (["a.csv"], "")
         files.rm("s3://rides/in/a.csv")
         assert sensor.look(cursor, 2.0) == Noticed(cursor)
+        assert sensor.lacks(cursor) == ""
 
 
 def at(text: str) -> float:

@@ -19,7 +19,7 @@ from everloop.settings import Objects, Pushes, Schedule, located, seconds
 from everloop.store import Connection
 from everloop.triggers import place_of
 
-__all__ = ["Noticed", "Sensor", "Sensors", "sensors_of"]
+__all__ = ["Noticed", "Sensor", "Sensors", "cursor_of", "sensors_of"]
 
 _log = logging.getLogger("everloop.loop")
 
@@ -77,16 +77,27 @@ class Sensors:
                 sensor.close()
 
     def _take(self, sensor: Sensor, now: float) -> str:
-        name = f"sensor:{sensor.name}"[:255]
         with self._store.read() as connection:
-            cursor = connection.execute(sa.select(store.state.c.value).where(store.state.c.name == name)).scalar()
+            cursor = cursor_of(connection, sensor)
         noticed = sensor.look(dict(cursor or {}), now)
         if noticed.events or noticed.cursor != cursor:
             with self._store.begin() as connection:
                 for event in noticed.events:
                     put(connection, event)
-                _keep(connection, name, noticed.cursor)
+                _keep(connection, _name(sensor), noticed.cursor)
         return noticed.told
+
+
+def cursor_of(connection: Connection, sensor: Sensor) -> Cursor | None:
+    """Return where the next look of a sensor goes on; None before its first."""
+    found: Cursor | None = connection.execute(
+        sa.select(store.state.c.value).where(store.state.c.name == _name(sensor))
+    ).scalar()
+    return found
+
+
+def _name(sensor: Sensor) -> str:
+    return f"sensor:{sensor.name}"[:255]
 
 
 def _keep(connection: Connection, name: str, cursor: Cursor) -> None:

@@ -21,9 +21,10 @@ class StorageSensor:
         self._url, self._place, self._debounce = url, place, debounce
         self.name, self.every = f"storage:{url}", every
 
-    def lacks(self) -> str:
+    def lacks(self, cursor: dict[str, Any]) -> str:
         """Return what a person should be told where nothing is at the place, else an empty text."""
-        if there(self._place):
+        emptied = bool(cursor.get("known")) and "://" in self._place  # an empty folder of a bucket is none
+        if emptied or there(self._place):
             return ""
         where = self._url if "://" in self._url else self._place
         return (
@@ -33,8 +34,7 @@ class StorageSensor:
     def look(self, cursor: dict[str, Any], now: float) -> Noticed:
         """Return one event with all objects that came and are complete; what was deleted is no event."""
         found = {one.name: one for one in listing(self._place)}
-        emptied = bool(cursor.get("known")) and "://" in self._place  # an empty folder of a bucket is none
-        told = "" if found or emptied else self.lacks()
+        told = "" if found else self.lacks(cursor)
         if not cursor:
             return Noticed({"known": {name: one.etag for name, one in found.items()}, "changing": {}}, told=told)
         known, before = cursor["known"], cursor["changing"]
