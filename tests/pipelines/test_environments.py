@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -56,6 +57,17 @@ def test_a_step_runs_in_its_own_python_without_the_projects_packages(engine: Eng
     found = engine.run(look, {"numbers": [1, 2, 3]}).value
     assert found == {"prefix": str(place_of(steps.BARE)), "numpy": False, "sum": 6}
     assert engine.run(look, {"numbers": [1, 2, 3]}).executions[0].status == "cached"
+
+
+def test_the_python_that_runs_is_taken_where_no_path_leads_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EVERLOOP_ENVIRONMENTS", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
+    python = build(Environment(()))
+    told = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True)
+    assert told.stdout.split() == [str(number) for number in sys.version_info[:2]]
 
 
 def test_an_everloop_of_other_sources_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,11 +83,16 @@ def _built(place: Path, version: str, install: Callable[[Path], None]) -> Path:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not (place / LOCK).is_file():
             shutil.rmtree(place, ignore_errors=True)  # of one that was cut off
-            uv("venv", "--python", version, str(place))
+            uv("venv", "--python", _interpreter(version), str(place))
             install(python)
             frozen = uv("pip", "freeze", "--python", str(python))
             (place / LOCK).write_text(frozen, encoding="utf-8")
     return python
+
+
+def _interpreter(version: str) -> str:
+    """Return what uv is told to begin with: this very Python where it has the version, wherever it lies."""
+    return sys.executable if version == f"{sys.version_info[0]}.{sys.version_info[1]}" else version
 
 
 def _install_from(place: Path, python: Path, requirements: str) -> None:
