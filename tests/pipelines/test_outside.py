@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import fsspec
@@ -67,9 +68,13 @@ def test_a_glob_sees_files_come_and_go(tmp_path: Path) -> None:
 
 def test_a_query_counts_by_its_rows(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RIDES", str(tmp_path / "rides.db"))
-    with sqlite3.connect(tmp_path / "rides.db") as database:
-        database.execute("create table ride (count int, day text)")
-        database.execute("insert into ride values (3, 'a')")
+
+    def change(*statements: str) -> None:
+        with closing(sqlite3.connect(tmp_path / "rides.db")) as database, database:
+            for statement in statements:
+                database.execute(statement)
+
+    change("create table ride (count int, day text)", "insert into ride values (3, 'a')")
     rides = Query("sqlite:///$RIDES", "select count from ride order by count")
 
     def run() -> tuple[int, str]:
@@ -77,11 +82,9 @@ def test_a_query_counts_by_its_rows(engine: Engine, tmp_path: Path, monkeypatch:
         return done.value, done.executions[0].status
 
     assert [run(), run()] == [(3, "ran"), (3, "cached")]
-    database.execute("update ride set day = 'b'")
-    database.commit()
+    change("update ride set day = 'b'")
     assert run() == (3, "cached")
-    database.execute("insert into ride values (4, 'a')")
-    database.commit()
+    change("insert into ride values (4, 'a')")
     assert run() == (7, "ran")
     with pytest.raises(StepError, match="the query 'select a from nowhere' cannot be read: no such table"):
         engine.run(summed, {"rides": Query("sqlite:///$RIDES", "select a from nowhere")})

@@ -63,7 +63,7 @@ class Database:
     """A table of a real database."""
 
     def __init__(self, url: str, told: str) -> None:
-        self.engine = sa.create_engine(url)
+        self.engine = sa.create_engine(url, poolclass=sa.NullPool)
         self.keys = f'url = "{told}"\ntable = "sold"\ncursor = ["id"]'
         self.put([EXAMPLE])
         with self.engine.begin() as connection:

@@ -27,7 +27,7 @@ def take(place: Path, **keys: Any) -> list[dict[str, Any]]:
 
 
 def sqlite(place: Path, *statements: str) -> str:
-    engine = sa.create_engine(f"sqlite:///{place}/shop.db")
+    engine = sa.create_engine(f"sqlite:///{place}/shop.db", poolclass=sa.NullPool)
     with engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
@@ -78,7 +78,7 @@ def database() -> Iterator[str]:
 
 
 def test_types_and_late_rows_of_postgresql(database: str, tmp_path: Path) -> None:
-    engine = sa.create_engine(database)
+    engine = sa.create_engine(database, poolclass=sa.NullPool)
     url = database.replace("postgresql+psycopg", "postgresql")
     keys = {"url": url, "table": "public.sold", "cursor": ["updated", "Id"], "overlap": "10m"}
     with engine.begin() as connection:
@@ -108,7 +108,7 @@ def test_types_and_late_rows_of_postgresql(database: str, tmp_path: Path) -> Non
 def test_nothing_is_written(database: str, tmp_path: Path) -> None:
     url = database.replace("postgresql+psycopg", "postgresql")
     query = "SELECT nextval('numbers') AS id"
-    engine = sa.create_engine(database)
+    engine = sa.create_engine(database, poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE SEQUENCE numbers")
     engine.dispose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_tfx_runs_the_steps_and_keeps_its_own_lineage(
     given = {"count": 4, "greeting": artifacts.put(project / "hello.txt")}
     run = runner.run(everything, given, run_id="r1")
     assert run.value == engine.run(everything, given, run_id="r2").value == "hello 14 7"
-    with sqlite3.connect(project / ".everloop" / "tfx" / "metadata.db") as store:
+    with closing(sqlite3.connect(project / ".everloop" / "tfx" / "metadata.db")) as store:
         executions = store.execute("select count(*) from Execution").fetchone()[0]
         assert executions == 5
         read, written = (store.execute(f"select count(*) from Event where type = {n}").fetchone()[0] for n in (3, 4))
