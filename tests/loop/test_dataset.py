@@ -6,6 +6,7 @@ import errno
 import http.server
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.kills import Points, in_child, make_mortal
 from tests.projects import history, write_project
 
 from everloop import git
@@ -228,6 +230,38 @@ def test_a_version_that_cannot_be_made_is_undone_whole(folder: Path, monkeypatch
     assert state(folder) == before
     assert len(pd.read_csv(folder / "data" / "first.csv")) == 500
     assert not Repository(folder, "data").changed()
+
+
+@pytest.mark.parametrize("point", ["before a command", "after a rename"])
+def test_an_addition_that_is_killed_is_undone_by_the_next(folder: Path, point: str) -> None:
+    add(folder, folder.parent / "first.csv")
+    before, old = state(folder), (folder / "data" / "first.csv").read_bytes()
+    shutil.copy(folder.parent / "second.csv", folder.parent / "later.csv")
+    shutil.copy(folder.parent / "second.csv", folder.parent / "first.csv")
+
+    def dies() -> None:
+        make_mortal()
+        begin = Points.reach
+
+        def reach(name: str) -> None:  # while the new file is in place, and no commit holds it
+            moved = (folder / "data" / "first.csv").read_bytes() != old
+            if moved and name == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            begin(name)
+
+        Points.reach = reach  # type: ignore[method-assign]
+        add(folder, folder.parent / "first.csv", replace=True)
+
+    assert in_child(dies)[0] == -signal.SIGKILL
+    assert state(folder)[2] == before[2]  # nothing lies beside it, and no file is gone meanwhile
+    assert (folder / "data" / "first.csv").read_bytes() == (folder.parent / "first.csv").read_bytes()
+    with pytest.raises(DataError):
+        add(folder, changed(folder, "bad.csv", a="much"))
+    assert state(folder) == before
+    assert (folder / "data" / "first.csv").read_bytes() == old
+    add(folder, folder.parent / "later.csv")
+    assert not Repository(folder, "data").changed()
+    assert not (folder / ".everloop" / "replaced").exists()
 
 
 def test_only_one_at_a_time_and_only_under_git(folder: Path) -> None:

@@ -100,6 +100,7 @@ def add_data(
         raise UsageError(f"{workspace.folder} is not under git, which versions need: run `git init` there first")
     state = workspace.path(workspace.settings.storage.lease).parent
     with lease(state / "data.lease", "everloop data add"), _staging(state / "staging") as staging:
+        _Attempt(workspace, named).undo_killed()
         adding = _Adding(workspace, workspace.folder / named, staging, replace)
         for source in sources:
             tell(f"reading {source}")
@@ -284,36 +285,24 @@ def _version(
     known = Repository(folder, named)
     frozen = schema_file.read(folder)
     changed = schema_file.diff(frozen, schema) if frozen != schema else ""
-    noted = workspace.path(workspace.settings.storage.lease).with_name("adding.json")
-    before = _before(noted, folder, (*GIT_FILES, *DVC_FILES, known.pointer_file))
-    everything = adding.staged | adding.named
-    came = [adding.folder / name for name, path in everything.items() if path != adding.folder / name]
-    saved = {path: path.rename(path.with_name(f".{path.name}.before")) for path in came if path.exists()}
+    attempt = _Attempt(workspace, named)
     try:
+        attempt.begin([name for name, path in (adding.staged | adding.named).items() if path != adding.folder / name])
         if not known.there:
             start(folder)
         adding.move()
         if changed:
             (folder / schema_file.FILE).write_text(schema_file.render(schema), encoding="utf-8")
         known.add([*names, *sorted({name.partition("/")[0] for name in adding.named})])
-        paths = [name for name, content in before.items() if _bytes(folder / name) != content]
         message = f"data: add {', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({rows:,} rows)"
         message += f"\n\n{RUN}: {run}" if run else ""
-        commit = git.commit_files(folder, [*paths, known.pointer_file], message)
+        commit = git.commit_files(folder, [*attempt.changed(), known.pointer_file], message)
     except (EverloopError, OSError) as error:
-        for path in came:
-            path.unlink(missing_ok=True)
-        for path, old in saved.items():
-            old.rename(path)
-        for name, content in before.items():
-            _restore(folder / name, content)
-        noted.unlink(missing_ok=True)
+        attempt.undo()
         if isinstance(error, OSError):
             raise SystemError_(f"nothing was added: {error.strerror} ({error.filename})") from error
         raise
-    noted.unlink()
-    for old in saved.values():
-        old.unlink()
+    attempt.end()
     return Added(names, rows, commit, changed, notes, _push(known))
 
 
@@ -348,18 +337,75 @@ def _staging(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _before(noted: Path, folder: Path, names: Sequence[str]) -> dict[str, bytes | None]:
-    """Return what files held before this addition, or before the one that was killed ahead of its commit."""
-    head = git.commit_of(folder, "HEAD") if git.has(folder, "HEAD") else ""
-    if noted.is_file():
-        commit, known = msgspec.json.decode(noted.read_bytes(), type=tuple[str, dict[str, bytes | None]])
-        if commit == head:
-            return known
-    before = {name: _bytes(folder / name) for name in names}
-    partial = noted.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode((head, before)))
-    partial.replace(noted)
-    return before
+class _Attempt:
+    """What an addition changes before its commit, kept beside the lease: one that fails or is killed is undone."""
+
+    def __init__(self, workspace: Workspace, named: str) -> None:
+        state = workspace.path(workspace.settings.storage.lease).parent
+        self._folder, self._data = workspace.folder, workspace.folder / named
+        self._noted, self._saved = state / "adding.json", state / "replaced"
+        self._watched = (*GIT_FILES, *DVC_FILES, f"{named}.dvc")
+        self._known = _Noted("", {}, {})
+
+    def begin(self, coming: Sequence[str]) -> None:
+        """Keep what is there of files of the data folder that others will replace, without a copy of their content."""
+        shutil.rmtree(self._saved, ignore_errors=True)
+        before = {name: _bytes(self._folder / name) for name in self._watched}
+        known = _Noted(self._head(), before, {name: (self._data / name).exists() for name in coming})
+        for name in (name for name, there in known.coming.items() if there):
+            (self._saved / name).parent.mkdir(parents=True, exist_ok=True)
+            _linked(self._data / name, self._saved / name)
+        partial = self._noted.with_suffix(".partial")
+        partial.write_bytes(msgspec.json.encode(known))
+        partial.replace(self._noted)
+        self._known = known
+
+    def changed(self) -> list[str]:
+        """Return which files of git are not as they were."""
+        return [name for name, content in self._known.before.items() if _bytes(self._folder / name) != content]
+
+    def undo(self) -> None:
+        """Bring everything back; what is back already stays, so it may be killed too."""
+        for name, there in self._known.coming.items():
+            if not there:
+                (self._data / name).unlink(missing_ok=True)
+            elif (self._saved / name).exists():
+                (self._saved / name).replace(self._data / name)
+        for name, content in self._known.before.items():
+            _restore(self._folder / name, content)
+        self.end()
+
+    def end(self) -> None:
+        """Forget what was there: it is a commit now, or it is back."""
+        self._noted.unlink(missing_ok=True)
+        shutil.rmtree(self._saved, ignore_errors=True)
+
+    def undo_killed(self) -> None:
+        """Bring back what was there before an addition that was killed ahead of its commit."""
+        if self._noted.is_file():
+            self._known = msgspec.json.decode(self._noted.read_bytes(), type=_Noted)
+            if self._known.head == self._head():
+                self.undo()
+        self.end()
+
+    def _head(self) -> str:
+        return git.commit_of(self._folder, "HEAD") if git.has(self._folder, "HEAD") else ""
+
+
+class _Noted(msgspec.Struct, frozen=True):
+    """The commit that an addition begins at, the content of files then, and which data files come: was one there?"""
+
+    head: str
+    before: dict[str, bytes | None]
+    coming: dict[str, bool]
+
+
+def _linked(path: Path, other: Path) -> None:
+    """Let a file be at another place, too; a copy where the disk knows no links."""
+    try:
+        other.hardlink_to(path)
+    except OSError:
+        shutil.copy2(path, other)
 
 
 def _bytes(path: Path) -> bytes | None:
