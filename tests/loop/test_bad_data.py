@@ -145,6 +145,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an unknown class": (cell("y", "perhaps", 2), "unknown class 'perhaps' in rows 3, 4"),
     "a missing target": (cell("y", None), r"column 'y' \(the target\) is missing in row 3"),
     "an unreadable time": (cell("time", "31/12/24"), "column 'time' is no time in row 3"),
+    "a missing time": (cell("time", None), "column 'time' is no time in row 3: it is missing;"),
     "a time in the future": (cell("time", "2031-01-01T00:00:00Z"), "'time' lies in the future in row 3"),
     "a time that goes back": (cell("time", "2024-01-01T00:30:00Z"), "column 'time' goes back in row 3"),
     "a time twice": (

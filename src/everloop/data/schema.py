@@ -326,7 +326,8 @@ def _targets(values: pd.Series[Any], schema: Schema) -> pd.Series[Any]:
 
 
 def _example(values: pd.Series[Any], mask: pd.Series[bool]) -> str:
-    return repr(str(values[mask].iloc[0])[:40])
+    present = values[mask].dropna()
+    return repr(str(present.iloc[0])[:40]) if len(present) else "it is missing"
 
 
 def _places(mask: pd.Series[bool]) -> list[int]:

@@ -81,6 +81,7 @@ def add_data(
     run: str = "",
     now: float | None = None,
     beside: str | None = None,
+    origin: str | None = None,
 ) -> Added:
     """Check files (paths or URLs) against the frozen schema, then version them; all of them, or none.
 
@@ -88,7 +89,8 @@ def add_data(
     anew, unless other columns are served already. Raises `DataError` with the rows that do not fit, or that lie behind
     `now`; nothing is ingested then, and the file is in the quarantine with its reasons.
 
-    Images and videos that a table names come along; they lie beside it, or in the folder or URL `beside`.
+    Images and videos that a table names come along; they lie beside it, or in the folder or URL `beside`. `origin` is
+    where a delivery came from that lies elsewhere by now, which the quarantine tells.
     """
     named = data_folder(workspace.settings)
     if named is None:
@@ -101,7 +103,7 @@ def add_data(
     state = workspace.path(workspace.settings.storage.lease).parent
     with lease(state / "data.lease", "everloop data add"), _staging(state / "staging") as staging:
         _Attempt(workspace, named).undo_killed()
-        adding = _Adding(workspace, workspace.folder / named, staging, replace)
+        adding = _Adding(workspace, workspace.folder / named, staging, replace, origin)
         for source in sources:
             tell(f"reading {source}")
             adding.take(source, beside)
@@ -148,7 +150,8 @@ def check_data(
 class _Adding:
     """The files that are being added: each by the name it will have, where it lies now."""
 
-    def __init__(self, workspace: Workspace, folder: Path, staging: Path, replace: bool) -> None:
+    def __init__(self, workspace: Workspace, folder: Path, staging: Path, replace: bool, origin: str | None) -> None:
+        self.origin = origin
         self.folder, self.staged, self.sources = folder, dict[str, Path](), dict[str, str]()
         self.named: dict[str, Path] = {}
         """Images and videos that the tables name."""
@@ -233,7 +236,6 @@ def _checked(workspace: Workspace, adding: _Adding, accept: bool, now: float | N
         schema = frozen
     if current := served(workspace):
         schema_file.check_same_inputs(schema, current.schema, current.version)
-    hint = "" if frozen is None else "; if that is right, --accept-schema shows and freezes the change"
     notes, count, refuses = list[str](), 0, settings.data.checks.leakage == "refuse"
     for name, table in tables.items():
         news, newest = News(schema), _newest(schema, settings)
@@ -243,7 +245,7 @@ def _checked(workspace: Workspace, adding: _Adding, accept: bool, now: float | N
         if not found.faults and refuses:
             found.take([Fault("", told) for told in leaks_of([newest.table], schema, settings)], None)
         if found.faults:
-            raise _refused(workspace, adding, now, name, found, hint)
+            raise _refused(workspace, adding, now, name, found)
         notes += [f"{name}: {note}" for note in news.told]
         count += found.rows
     return schema, count, notes
@@ -265,14 +267,16 @@ def _refusing(workspace: Workspace, adding: _Adding, now: float | None, name: st
         raise _refused(workspace, adding, now, name, found) from error
 
 
-def _refused(
-    workspace: Workspace, adding: _Adding, now: float | None, name: str, found: Findings, hint: str = ""
-) -> DataError:
+def _refused(workspace: Workspace, adding: _Adding, now: float | None, name: str, found: Findings) -> DataError:
     """Put a file into the quarantine, and return what is to be said of it."""
     path = adding.staged[name]
     staged = path if path.parent != adding.folder else None
-    place, source = quarantine_of(workspace), adding.sources[name]
+    place, source = quarantine_of(workspace), adding.origin or adding.sources[name]
     kept = quarantine.put(place, name, found, source=source, time=now or 0.0, original=staged)
+    hint = ""
+    if any(fault.acceptable for fault in found.faults):
+        how = f"`everloop data quarantine release {kept.id} --accept-schema`" if adding.origin else "--accept-schema"
+        hint = f"; if that is right, {how} shows and freezes the change"
     more = f"; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`"
     return found.error(name, more, kept.id)
 

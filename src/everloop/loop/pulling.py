@@ -120,7 +120,8 @@ def _add(
         [f"{path.name}: left out, since the files before have no such column: {', '.join(dropped)}"] if dropped else []
     )
     try:
-        added = add_data(workspace, [str(path)], replace=True, now=now, tell=tell)
+        origin = workspace.settings.data.sources[name].url
+        added = add_data(workspace, [str(path)], replace=True, now=now, tell=tell, origin=origin)
     except DataError as error:
         kept = error.kept or _quarantine(workspace, name, path, error, now)
         return Pulled(name, staged.rows, path.name, notes=notes, quarantined=kept, refused=str(error))
