@@ -278,6 +278,8 @@ def test_versions_are_listed_compared_and_brought_back(folder: Path, tmp_path: P
     first = add(folder, folder.parent / "first.csv")
     ask(folder, RETRAIN, {})
     second = add(folder, folder.parent / "second.csv")
+    with (folder / "everloop.toml").open("a") as file:
+        file.write("# no commit holds this\n")
     ask(folder, RETRAIN, {})
     ask(folder, PROMOTE, {"version": "v2"})
     with opened(folder) as workspace:
@@ -286,7 +288,7 @@ def test_versions_are_listed_compared_and_brought_back(folder: Path, tmp_path: P
             ("data-2", "v2"), (second.commit[:10], ""), ("data-1", "v1"), (first.commit[:10], "")
         ]  # fmt: skip
         trained = show(workspace, "v2").record
-        assert (told[0]["run"], told[0]["code"]) == (trained["run"], trained["commit"][:10])
+        assert (told[0]["run"], told[0]["code"]) == (trained["run"], f"{second.commit[:10]}-dirty")
         assert data_versions.diff(workspace, first.commit[:8], second.commit)["added"] == ["data/second.csv"]
         tables = data_versions.diff(workspace, "data-1", None)
         assert (tables["rows_added"], tables["rows_removed"]) == (400, 0)
