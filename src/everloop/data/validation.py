@@ -266,4 +266,7 @@ def _expression(rule: str) -> Any:
 
 def _without_gaps(values: pd.Series[Any]) -> pd.Series[Any]:
     """Return texts with the empty one, which stands for a missing one, as missing."""
-    return values if pd.api.types.is_numeric_dtype(values) else values.mask(values == "", None)
+    try:
+        return values if pd.api.types.is_numeric_dtype(values) else values.mask(values == "", None)
+    except ValueError:  # lists, which are compared one by one: the schema refuses them
+        return values

@@ -263,7 +263,8 @@ def _refusing(workspace: Workspace, adding: _Adding, now: float | None, name: st
     try:
         yield
     except DataError as error:
-        found = Findings.of([Fault("", str(error), error.rows)])
+        told = str(error).replace(str(adding.staged[name]), name)  # where it lies now it will not be found
+        found = Findings.of([Fault("", told, error.rows)])
         raise _refused(workspace, adding, now, name, found) from error
 
 
