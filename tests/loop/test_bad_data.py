@@ -114,6 +114,11 @@ def parquet(change: Change) -> Callable[[Path], Path]:
     return write
 
 
+def held(frame: pd.DataFrame, column: str, value: list[object]) -> pd.DataFrame:
+    frame[column] = pd.Series([value] * len(frame), index=frame.index, dtype=object)
+    return frame
+
+
 def _truncated(place: Path) -> Path:
     path = place / "new.parquet"
     newer().to_parquet(path)
@@ -152,9 +157,9 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "text for a number": (cell("a", "much"), "column 'a' is not a number in row 3: 'much'"),
     "a decimal comma": (cell("a", "1,5"), "column 'a' is not a number in row 3: '1,5'"),
     "an infinite number": (cell("a", float("inf")), "column 'a' is not a number in row 3: 'inf'"),
-    "lists for numbers": (parquet(lambda f: f.assign(a=[[1, 2]] * len(f))), "column 'a' is not a number in rows 1, 2"),
-    "lists for texts": (parquet(lambda f: f.assign(station=[["A0"]] * len(f))), "column 'station' is no text in rows"),
-    "lists for classes": (parquet(lambda f: f.assign(y=[["yes", "no"]] * len(f))), "column 'y' is no text in rows 1"),
+    "lists for numbers": (parquet(lambda f: held(f, "a", [1, 2])), "column 'a' is not a number in rows 1, 2"),
+    "lists for texts": (parquet(lambda f: held(f, "station", ["A0"])), "column 'station' is no text in rows"),
+    "lists for classes": (parquet(lambda f: held(f, "y", ["yes", "no"])), "column 'y' is no text in rows 1"),
     "bytes for texts": (parquet(lambda f: f.assign(station=b"\xff\0")), "column 'station' is no text in rows 1, 2"),
     "an unknown class": (cell("y", "perhaps", 2), "unknown class 'perhaps' in rows 3, 4"),
     "a missing target": (cell("y", None), r"column 'y' \(the target\) is missing in row 3"),
