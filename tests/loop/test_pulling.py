@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Database, Row
+from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Database, Files, Row
 from tests.pull_kills import NOW, RIGHT, numbered, project_for, state
 from tests.pushes import START, Running
 
@@ -80,6 +80,16 @@ def test_what_comes_is_a_version_and_what_does_not_fit_is_quarantined(shop: Data
         release(workspace, second.quarantined, without_bad_rows=True, now=NOW)
     assert sorted(files.read("data/*.csv", folder)["id"]) == [*range(25), *range(27, 36)]
     assert one(folder).rows == 0
+
+
+def test_a_pattern_that_no_file_ever_matched_is_told(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    place = Files(tmp_path / "inbox")
+    folder = project_for(place, tmp_path / "project")
+    assert one(folder).notes == [f"no file matches {tmp_path / 'inbox'}/*.jsonl"]
+    place.put(numbered(0, 24))
+    assert one(folder).rows == 24
+    assert one(folder).notes == []
 
 
 def test_a_batch_of_another_schema_is_released_with_it(shop: Database, tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def pull(workspace: Workspace, name: str, now: float, tell: Callable[[str], None
             tell(f"pulling {name}")
             _fetch(workspace, name, staged)
         if not staged.rows:
-            return Pulled(name, 0)
+            pattern = sources[name].entities or sources[name].url
+            none = staged.cursor.get("files") == []  # a place that is not there looks like one that is empty yet
+            return Pulled(name, 0, notes=[f"no file matches {pattern}"] if none else [])
         more = staged.rows >= sources[name].limit
         found = _add(workspace, name, staged, path, now, tell)
         staged.done()
