@@ -28,8 +28,16 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/.dev
-	@for bench in bench/*.py bench/detectors bench/loop bench/pipelines bench/serving; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+ON_DATA = bench/evaluation.py bench/recipes.py
+bench: $(VENV)/.dev  # make bench DATA=FOLDER: those that need the real data, too
+	@for bench in $(filter-out bench/command.py $(ON_DATA),$(wildcard bench/*.py)) bench/detectors bench/loop bench/pipelines bench/serving; \
+	do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+ifdef DATA
+	$(BIN)/python bench/evaluation.py $(DATA)/bike-sharing/hour.csv
+	$(BIN)/python bench/recipes.py $(DATA)
+else
+	@echo "left out: $(ON_DATA) need the folder of the real data (make bench DATA=FOLDER)"
+endif
 
 protocol: $(VENV)/.dev
 	$(BIN)/python -m grpc_tools.protoc --proto_path=src/everloop/serving --descriptor_set_out=src/everloop/serving/inference.pb inference.proto

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,9 +24,10 @@ def everloop(folder: Path, *words: str) -> None:
 def timed(folder: Path, *words: str) -> tuple[float, float, float]:
     """Return the seconds, the seconds of CPU and the largest memory (MiB) of a verb, children included."""
     start = time.perf_counter()
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([*EVERLOOP, *words], cwd=folder, **quiet)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"everloop {words[0]} failed")
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen([*EVERLOOP, *words], cwd=folder, stdout=subprocess.DEVNULL, stderr=told)
+        _, status, usage = os.wait4(process.pid, 0)
+        told.seek(0)
+        if status:
+            raise SystemExit(f"everloop {words[0]}: {told.read()}")
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024

@@ -20,8 +20,9 @@ import msgspec
 
 from everloop.journal import Writer
 from everloop.shippers.dead_letters import DeadLetters
-from everloop.shippers.elastic import Bulk, connect
+from everloop.shippers.elastic import Bulk
 from everloop.shippers.journal_shipper import JournalShipper
+from everloop.shippers.search_clients import connect
 from everloop.types import Prediction, new_id
 
 SERVER = """

@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from command import everloop, timed
@@ -33,6 +34,9 @@ def main() -> None:
     told = asked.parse_args()
     print(f"{'recipe':<16}{'rows':>8}{'seconds':>10}{'CPU s':>8}{'MiB':>8}")
     for name in told.names or RECIPES:
+        if name.endswith("network") and find_spec("torch") is None:
+            print(f"{name:<16} left out: no PyTorch here (everloop[torch])")
+            continue
         with tempfile.TemporaryDirectory(prefix="everloop-bench-") as place:
             rows, (seconds, cpu, memory) = _recipe(name, told.data.resolve(), Path(place))
         print(f"{name:<16}{rows:>8,}{seconds:>10.1f}{cpu:>8.1f}{memory:>8.0f}", flush=True)

@@ -203,11 +203,11 @@ def test_a_missing_column_is_named_with_its_close_match(mixed: tuple[pd.DataFram
         ("x", pd.Timestamp(START), "column 'x' is not a number in row 3: '2024"),
         ("flag", "maybe", "column 'flag' is not true or false in row 3: 'maybe'"),
         ("flag", 2, "column 'flag' is not true or false in row 3: '2'"),
-        ("flag", None, "column 'flag' is not true or false in row 3: 'None'"),
-        ("flag", pd.NA, "column 'flag' is not true or false in row 3: '<NA>'"),
+        ("flag", None, "column 'flag' is not true or false in row 3: it is missing"),
+        ("flag", pd.NA, "column 'flag' is not true or false in row 3: it is missing"),
         ("time", "yesterday", "column 'time' is no time in row 3: 'yesterday'"),
         ("time", "01/02/2024", "column 'time' is no time in row 3: '01/02/2024'"),
-        ("time", None, "column 'time' is no time in row 3: 'None'"),
+        ("time", None, "column 'time' is no time in row 3: it is missing"),
         ("y", None, r"column 'y' \(the target\) is missing in row 3"),
         ("y", "perhaps", "column 'y' holds the unknown class 'perhaps' in row 3"),
     ],
@@ -236,7 +236,7 @@ def test_seconds_are_times_and_milliseconds_are_not(mixed: tuple[pd.DataFrame, S
     assert_frame_equal(conform(frame.assign(time=seconds), schema), conform(frame, schema))
     with pytest.raises(DataError, match="column 'time' is no time in rows 1, 2, 3, 4, 5"):
         conform(frame.assign(time=seconds * 1000), schema)
-    with pytest.raises(DataError, match="column 'time' is no time in row 1: 'nan'"):
+    with pytest.raises(DataError, match="column 'time' is no time in row 1: it is missing"):
         conform(frame.assign(time=[np.nan, *seconds[1:]]), schema)
 
 

@@ -104,6 +104,21 @@ def _ragged(text: str) -> str:
     return "\n".join([*lines[:4], lines[4] + ",surplus,more", *lines[5:]])
 
 
+def parquet(change: Change) -> Callable[[Path], Path]:
+    """Return what writes the newer rows, changed, as no text file can hold them."""
+
+    def write(place: Path) -> Path:
+        change(newer()).to_parquet(place / "new.parquet")
+        return place / "new.parquet"
+
+    return write
+
+
+def held(frame: pd.DataFrame, column: str, value: list[object]) -> pd.DataFrame:
+    frame[column] = pd.Series([value] * len(frame), index=frame.index, dtype=object)
+    return frame
+
+
 def _truncated(place: Path) -> Path:
     path = place / "new.parquet"
     newer().to_parquet(path)
@@ -125,7 +140,7 @@ def _nested(_: str) -> str:
 
 KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an empty file": (raw("new.csv", lambda _: ""), "new.csv: the file is empty"),
-    "a header alone": (raw("new.csv", lambda text: text.splitlines()[0] + "\n"), "hold no rows"),
+    "a header alone": (raw("new.csv", lambda text: text.splitlines()[0] + "\n"), "new.csv: the file holds no rows"),
     "another encoding": (raw("new.csv", lambda text: text.replace("yes", "oké").encode("latin-1")), "not UTF-8"),
     "UTF-16": (raw("new.csv", lambda text: text.encode("utf-16")), "not UTF-8"),
     "zero bytes inside": (raw("new.csv", lambda text: text.replace("A0", "A\0")), "does not match|NUL|cannot be read"),
@@ -142,9 +157,14 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "text for a number": (cell("a", "much"), "column 'a' is not a number in row 3: 'much'"),
     "a decimal comma": (cell("a", "1,5"), "column 'a' is not a number in row 3: '1,5'"),
     "an infinite number": (cell("a", float("inf")), "column 'a' is not a number in row 3: 'inf'"),
+    "lists for numbers": (parquet(lambda f: held(f, "a", [1, 2])), "column 'a' is not a number in rows 1, 2"),
+    "lists for texts": (parquet(lambda f: held(f, "station", ["A0"])), "column 'station' is no text in rows"),
+    "lists for classes": (parquet(lambda f: held(f, "y", ["yes", "no"])), "column 'y' is no text in rows 1"),
+    "bytes for texts": (parquet(lambda f: f.assign(station=b"\xff\0")), "column 'station' is no text in rows 1, 2"),
     "an unknown class": (cell("y", "perhaps", 2), "unknown class 'perhaps' in rows 3, 4"),
     "a missing target": (cell("y", None), r"column 'y' \(the target\) is missing in row 3"),
     "an unreadable time": (cell("time", "31/12/24"), "column 'time' is no time in row 3"),
+    "a missing time": (cell("time", None), "column 'time' is no time in row 3: it is missing;"),
     "a time in the future": (cell("time", "2031-01-01T00:00:00Z"), "'time' lies in the future in row 3"),
     "a time that goes back": (cell("time", "2024-01-01T00:30:00Z"), "column 'time' goes back in row 3"),
     "a time twice": (
@@ -189,6 +209,7 @@ def test_bad_data_is_refused_and_nothing_changes(project: Path, tmp_path: Path, 
     sentence = str(error.value)
     assert "\n" not in sentence
     assert path.name in sentence
+    assert "staging" not in sentence
     assert "nothing was added" in sentence
     id = sentence.rpartition(" ")[2].rstrip("`")
     kept = next(one for one in listed(place) if one.id == id)

@@ -6,6 +6,7 @@ import errno
 import http.server
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.kills import Points, in_child, make_mortal
 from tests.projects import history, write_project
 
 from everloop import git
@@ -101,7 +103,7 @@ def test_rows_that_do_not_fit_are_told_and_nothing_is_added(
     with pytest.raises(DataError) as error:
         add(folder, folder.parent / "third.csv", bad)  # one bad file keeps the good one out too
     assert str(error.value).startswith(f"{told}; nothing was added")
-    assert "--accept-schema" in str(error.value)
+    assert ("--accept-schema" in str(error.value)) == (not columns.keys() & {"y", "time"})
     assert state(folder) == before
 
 
@@ -230,6 +232,38 @@ def test_a_version_that_cannot_be_made_is_undone_whole(folder: Path, monkeypatch
     assert not Repository(folder, "data").changed()
 
 
+@pytest.mark.parametrize("point", ["before a command", "after a rename"])
+def test_an_addition_that_is_killed_is_undone_by_the_next(folder: Path, point: str) -> None:
+    add(folder, folder.parent / "first.csv")
+    before, old = state(folder), (folder / "data" / "first.csv").read_bytes()
+    shutil.copy(folder.parent / "second.csv", folder.parent / "later.csv")
+    shutil.copy(folder.parent / "second.csv", folder.parent / "first.csv")
+
+    def dies() -> None:
+        make_mortal()
+        begin = Points.reach
+
+        def reach(name: str) -> None:  # while the new file is in place, and no commit holds it
+            moved = (folder / "data" / "first.csv").read_bytes() != old
+            if moved and name == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            begin(name)
+
+        Points.reach = reach  # type: ignore[method-assign]
+        add(folder, folder.parent / "first.csv", replace=True)
+
+    assert in_child(dies)[0] == -signal.SIGKILL
+    assert state(folder)[2] == before[2]  # nothing lies beside it, and no file is gone meanwhile
+    assert (folder / "data" / "first.csv").read_bytes() == (folder.parent / "first.csv").read_bytes()
+    with pytest.raises(DataError):
+        add(folder, changed(folder, "bad.csv", a="much"))
+    assert state(folder) == before
+    assert (folder / "data" / "first.csv").read_bytes() == old
+    add(folder, folder.parent / "later.csv")
+    assert not Repository(folder, "data").changed()
+    assert not (folder / ".everloop" / "replaced").exists()
+
+
 def test_only_one_at_a_time_and_only_under_git(folder: Path) -> None:
     with lease(folder / ".everloop" / "data.lease"), pytest.raises(BusyError, match="another everloop data add"):
         add(folder, folder.parent / "first.csv")
@@ -244,6 +278,8 @@ def test_versions_are_listed_compared_and_brought_back(folder: Path, tmp_path: P
     first = add(folder, folder.parent / "first.csv")
     ask(folder, RETRAIN, {})
     second = add(folder, folder.parent / "second.csv")
+    with (folder / "everloop.toml").open("a") as file:
+        file.write("# no commit holds this\n")
     ask(folder, RETRAIN, {})
     ask(folder, PROMOTE, {"version": "v2"})
     with opened(folder) as workspace:
@@ -252,7 +288,7 @@ def test_versions_are_listed_compared_and_brought_back(folder: Path, tmp_path: P
             ("data-2", "v2"), (second.commit[:10], ""), ("data-1", "v1"), (first.commit[:10], "")
         ]  # fmt: skip
         trained = show(workspace, "v2").record
-        assert (told[0]["run"], told[0]["code"]) == (trained["run"], trained["commit"][:10])
+        assert (told[0]["run"], told[0]["code"]) == (trained["run"], f"{second.commit[:10]}-dirty")
         assert data_versions.diff(workspace, first.commit[:8], second.commit)["added"] == ["data/second.csv"]
         tables = data_versions.diff(workspace, "data-1", None)
         assert (tables["rows_added"], tables["rows_removed"]) == (400, 0)

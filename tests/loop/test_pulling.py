@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Database, Row, answering
+from tests.data.sources.places import MAKERS, PASSWORD, VARIABLE, Database, Files, Row, answering
 from tests.pull_kills import NOW, RIGHT, numbered, project_for, state
 from tests.pushes import START, Running
 
@@ -74,6 +74,7 @@ def test_what_comes_is_a_version_and_what_does_not_fit_is_quarantined(shop: Data
     with opened(folder) as workspace:
         kept, place = quarantine.get(quarantine_of(workspace), second.quarantined)
         assert (kept.rows, kept.bad) == (6, 2)
+        assert kept.source == workspace.settings.data.sources["shop"].url
         reasons = (place / "rows.csv").read_text()
         assert "2,column 'y' (the target) is missing" in reasons
         assert "3,column 'a' is not a number" in reasons
@@ -83,6 +84,32 @@ def test_what_comes_is_a_version_and_what_does_not_fit_is_quarantined(shop: Data
         release(workspace, second.quarantined, without_bad_rows=True, now=NOW)
     assert sorted(files.read("data/*.csv", folder)["id"]) == [*range(25), *range(27, 36)]
     assert one(folder).rows == 0
+
+
+def test_a_pattern_that_no_file_ever_matched_is_told(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    place = Files(tmp_path / "inbox")
+    folder = project_for(place, tmp_path / "project")
+    assert one(folder).notes == [f"no file matches {tmp_path / 'inbox'}/*.jsonl"]
+    place.put(numbered(0, 24))
+    assert one(folder).rows == 24
+    assert one(folder).notes == []
+
+
+def test_a_batch_of_another_schema_is_released_with_it(shop: Database, tmp_path: Path) -> None:
+    folder = project_for(shop, tmp_path / "project")
+    with shop.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE sold ADD COLUMN size VARCHAR"))
+    shop.put([row | {"size": str(row["id"])} for row in numbered(0, 24)])
+    one(folder)
+    shop.put([row | {"size": "large"} for row in numbered(24, 30)])
+    with opened(folder) as workspace:
+        second = pull(workspace, "shop", NOW)
+        told = f"`everloop data quarantine release {second.quarantined} --accept-schema` shows and freezes the change"
+        assert told in second.refused
+        added = release(workspace, second.quarantined, accept_schema=True, now=NOW)
+    assert (added.rows, added.files) == (6, ["shop-000002.csv"])
+    assert '+  { name = "size", dtype = "string"' in added.schema_diff
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ def test_a_refused_file_is_released(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"column 'b' is more than 1 in row 3: '3.0'") as error:
             add_data(workspace, [str(tmp_path / "second.csv")], now=1e10)
         assert error.value.rows == (2,)
+        assert "--accept-schema" not in str(error.value)  # no schema says so
         [told] = refused(workspace)
         assert (told["name"], told["rows"], told["bad"]) == ("second.csv", 400, 1)
         with pytest.raises(DataError, match="column 'b' is more than 1"):
@@ -45,7 +46,9 @@ def test_a_refused_file_is_released(tmp_path: Path) -> None:
         assert (added.files, added.rows) == (["second.csv"], 399)
         assert len(pd.read_csv(folder / "data" / "second.csv")) == 399
         assert refused(workspace) == []
-        with pytest.raises(DataError, match="column 'hour' is missing"):
+        with pytest.raises(DataError, match=r"column 'hour' is missing.* if that is right, --accept-schema shows"):
             add_data(workspace, [str(tmp_path / "third.csv")])
         with pytest.raises(UsageError, match=r"not some rows but the whole of third.csv is at fault: column 'hour'"):
             release(workspace, refused(workspace)[0]["id"], without_bad_rows=True)
+        with pytest.raises(DataError, match=r"`everloop data quarantine release q-\w+ --accept-schema` shows and"):
+            release(workspace, refused(workspace)[0]["id"])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
 
 from everloop.errors import UsageError
+from everloop.inference.media import media_column
 from everloop.settings import Augment
-from everloop.training.augment import Augmented, augment, augment_images
+from everloop.training.augment import Augmented, augment
 from everloop.types import Column
 
 INPUTS = (Column("a", "float64"), Column("hour", "float64"), Column("text", "string", "text"))
@@ -80,13 +84,48 @@ def test_no_row_lies_between_rows_with_gaps() -> None:
         augment(frame, target, Augment(balance="smote"), INPUTS, seed=1)
 
 
-def test_images_keep_shape_range_and_seed() -> None:
-    images = np.random.default_rng(0).uniform(size=(12, 8, 6, 3))
-    one, two = (augment_images(images, np.random.default_rng(5), flip=0.5, shift=2, noise=0.05) for _ in range(2))
-    assert one.shape == images.shape
-    assert (one == two).all()
-    assert not (one == images).all()
-    assert one.min() >= images.min()
-    assert one.max() <= images.max()
-    mirrored = augment_images(images, np.random.default_rng(5), flip=1.0)
-    assert (mirrored == images[:, :, ::-1]).all()
+@pytest.mark.parametrize("shape", [(8, 6, 3), (4, 8, 6, 3)])
+def test_images_and_videos_are_changed_as_a_whole(shape: tuple[int, ...]) -> None:
+    kind: Literal["image", "video"] = "image" if len(shape) == 3 else "video"
+    inputs = (media_column("shown", kind, (8, 6), "RGB", 4),)
+    rng, cells = np.random.default_rng(0), np.empty(12, dtype=object)
+    for place in range(12):
+        cells[place] = rng.integers(0, 256, shape, np.uint8)
+    frame, target = pd.DataFrame({"shown": cells}), pd.Series(np.arange(12.0))
+
+    def made(**told: Any) -> list[NDArray[np.uint8]]:
+        found, answers = augment(frame, target, Augment(copies=1, **told), inputs, seed=5)
+        assert answers.tolist() == [*target, *target]
+        assert all((a == b).all() for a, b in zip(found["shown"][:12], cells, strict=True))
+        copies: list[NDArray[np.uint8]] = found["shown"][12:].tolist()
+        assert all(one.shape == shape and one.dtype == np.uint8 for one in copies)
+        return copies
+
+    assert all((a == b[..., ::-1, :]).all() for a, b in zip(made(flip=1.0), cells, strict=True))
+    for one, cell in zip(made(shift=2), cells, strict=True):  # the middle of one lies somewhere in the other
+        inner = one[..., 2:6, 2:4, :]
+        places = [cell[..., y : y + 4, x : x + 2, :] for y in range(5) for x in range(5)]
+        assert any((inner == place).all() for place in places)
+    noisy, again = made(pixel_noise=0.01), made(pixel_noise=0.01)
+    assert all((a == b).all() for a, b in zip(noisy, again, strict=True))
+    moved = np.abs(np.stack(noisy).astype(int) - np.stack(list(cells)))
+    assert 0 < moved.mean() < 5
+
+
+def test_rare_images_are_repeated() -> None:
+    cells = np.empty(8, dtype=object)
+    for place in range(8):
+        cells[place] = np.full((2, 2, 1), place, np.uint8)
+    inputs = (media_column("shown", "image", (2, 2), "L", 1),)
+    target = pd.Series(["no"] * 6 + ["yes"] * 2)
+    found, answers = augment(pd.DataFrame({"shown": cells}), target, Augment(balance="repeat"), inputs, seed=1)
+    assert answers.value_counts().to_dict() == {"no": 6, "yes": 6}
+    with pytest.raises(UsageError, match="nothing lies between two pictures, which column 'shown' holds"):
+        augment(pd.DataFrame({"shown": cells}), target, Augment(balance="smote"), inputs, seed=1)
+    assert {int(one[0, 0, 0]) for one in found["shown"][answers == "yes"]} <= {6, 7}
+
+
+def test_a_column_that_is_not_there_is_told() -> None:
+    frame, target = rows()
+    with pytest.raises(UsageError, match="columns: there is no input 'hours'"):
+        augment(frame, target, Augment(copies=1, noise=0.1, columns=("hours",)), INPUTS, seed=1)

@@ -62,10 +62,11 @@ def show(id: Id, project: Folder = Path("."), json: Json = False) -> None:
 def release(
     id: Id,
     without_bad_rows: Annotated[bool, typer.Option(help="Add the other rows only.")] = False,
+    accept_schema: Annotated[bool, typer.Option(help="Freeze the schema that all rows show now.")] = False,
     project: Folder = Path("."),
     json: Json = False,
 ) -> None:
-    """Add a delivery after all, where it fits now: the rules changed, or its bad rows are left out."""
+    """Add a delivery after all, where it fits now: the rules or the schema changed, or its bad rows are left out."""
     import msgspec
 
     from everloop.cli.output import show_json
@@ -73,10 +74,11 @@ def release(
     from everloop.loop.workspace import opened
 
     with opened(project) as workspace:
-        added = release(workspace, id, without_bad_rows=without_bad_rows, now=time.time())
+        added = release(workspace, id, without_bad_rows=without_bad_rows, accept_schema=accept_schema, now=time.time())
     if json:
         show_json(msgspec.to_builtins(added))
     else:
+        print(added.schema_diff, end="")
         print(f"{added.rows:,} rows in {', '.join(added.files)}: version {added.commit[:10]}; {id} is gone")
 
 

@@ -106,7 +106,8 @@ class _Merged:
             return msgspec.structs.replace(self._first, rows=tuple(self._rows))
         more = " ..." if self._count > 5 else ""
         rows = f" in rows {', '.join(self._numbers[:5])}{more} ({self._count} in all)"
-        return Fault(self._first.column, _ROWS.sub(rows, self._first.reason, count=1), tuple(self._rows))
+        reason = _ROWS.sub(rows, self._first.reason, count=1)
+        return msgspec.structs.replace(self._first, reason=reason, rows=tuple(self._rows))
 
 
 def _with_reasons(frame: pd.DataFrame, faults: Sequence[Fault], bad: list[int]) -> pd.DataFrame:

@@ -44,8 +44,6 @@ def put(
     faults = found.faults
     told = msgspec.json.encode([name, list(faults)])
     id = f"q-{hashlib.sha256(told).hexdigest()[:8]}"
-    if (place / id / REASONS).is_file():  # released in vain: it still comes from where it came
-        source = _read(place / id / REASONS).source
     partial = place / f".{id}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

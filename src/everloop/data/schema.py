@@ -30,6 +30,7 @@ LATEST = 253402300800.0  # the year 10000: milliseconds taken for seconds lie fa
 Kind = Literal["bool", "number", "text"]
 _OUTPUTS = frozenset(("prediction", "label", "probability"))  # of a model, beside which its inputs have no place
 _TIMES = (date, timedelta, np.datetime64, np.timedelta64)
+_NO_VALUES = (list, dict, set, tuple, np.ndarray, bytes)  # what no table of numbers and texts holds
 _CLASS_DTYPES: dict[Kind, Literal["bool", "int64", "string"]] = {"bool": "bool", "number": "int64", "text": "string"}
 
 
@@ -193,7 +194,7 @@ def _kind(values: pd.Series[Any], name: str) -> Kind:
         return "text"
     if any(issubclass(t, _TIMES) for t in types):
         raise DataError(f"column {name!r} is a time: only [data] time may be one; derive numbers from it")
-    if wrong := [t.__name__ for t in types if issubclass(t, list | dict | set | tuple | np.ndarray | bytes | complex)]:
+    if wrong := [t.__name__ for t in types if issubclass(t, (*_NO_VALUES, complex))]:
         told = "turn it into numbers or text in the features function"
         if wrong[0] in ("bytes", "ndarray"):
             told += f", or declare images or videos as [data.columns.{name}]"
@@ -242,6 +243,7 @@ def _coerce(values: pd.Series[Any], column: Column) -> pd.Series[Any]:
     if column.dtype == "string":
         if isinstance(values.dtype, pd.StringDtype):  # all are texts: nothing has to be asked of each
             return values.astype(object).where(values.notna(), "")
+        _refuse_no_values(values, column.name)
         return values.astype(object).map(_text).astype(object)
     if column.dtype == "float64":
         return _numbers(values, column.name).astype("float64")
@@ -316,6 +318,7 @@ def _targets(values: pd.Series[Any], schema: Schema) -> pd.Series[Any]:
         raise DataError(f"column {name!r} (the target) is missing in {_rows(missing)}", _places(missing))
     if schema.task == "regression":
         return _coerce(values, schema.target)
+    _refuse_no_values(values, name)
     known = {value: label(value, schema) for value in values.unique()}
     unknown = values.map(lambda v: known[v] is None)
     if unknown.any():
@@ -325,8 +328,16 @@ def _targets(values: pd.Series[Any], schema: Schema) -> pd.Series[Any]:
     return values.astype(object).map(known).astype(dtype)
 
 
+def _refuse_no_values(values: pd.Series[Any], name: str) -> None:
+    """Raise `DataError` for lists, bytes and the like, which no text stands for."""
+    if values.dtype == object and any(issubclass(t, _NO_VALUES) for t in set(map(type, values))):
+        wrong = values.map(lambda value: isinstance(value, _NO_VALUES))
+        raise DataError(f"column {name!r} is no text in {_rows(wrong)}: {_example(values, wrong)}", _places(wrong))
+
+
 def _example(values: pd.Series[Any], mask: pd.Series[bool]) -> str:
-    return repr(str(values[mask].iloc[0])[:40])
+    present = values[mask].dropna()
+    return repr(str(present.iloc[0])[:40]) if len(present) else "it is missing"
 
 
 def _places(mask: pd.Series[bool]) -> list[int]:

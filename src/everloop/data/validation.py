@@ -27,6 +27,8 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     column: str
     reason: str
     rows: tuple[int, ...] = ()
+    acceptable: bool = False
+    """Whether only the frozen schema says so: a new one could have it otherwise."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -68,11 +70,15 @@ class Validation:
         schema, checks, now = self._schema, self._checks, self._now
         if missing := [n for n in (schema.time, *schema.names, schema.target.name) if n not in frame.columns]:
             known = [str(c) for c in frame.columns]
-            return Report(tuple(Fault(n, f"column {n!r} is missing{close_match(n, known)}") for n in missing), None)
+            lacking = (
+                Fault(n, f"column {n!r} is missing{close_match(n, known)}", acceptable=n in schema.names)
+                for n in missing
+            )
+            return Report(tuple(lacking), None)
         plain, numbers, faults = frame.reset_index(drop=True), row_numbers(frame), list[Fault]()
         table = _conformed(plain, schema)
         if table is None:
-            faults += [Fault(_named(error), str(error), error.rows) for error in misfits(frame, schema)]
+            faults += [_misfit(error, schema) for error in misfits(frame, schema)]
             plain = plain.drop(index=sorted({row for fault in faults for row in fault.rows}))
             table = _conformed(plain, schema) if len(plain) else None
         if self._of == "file" and checks.extra == "refuse" and not self._rows:
@@ -154,11 +160,19 @@ def _named(error: DataError) -> str:
     return found[1] if found else ""
 
 
+def _misfit(error: DataError, schema: Schema) -> Fault:
+    name, told = _named(error), str(error)
+    needed = name == schema.time or "(the target) is missing" in told
+    return Fault(name, told, error.rows, acceptable=not needed)
+
+
 def _unknown(frame: pd.DataFrame, schema: Schema) -> Iterator[Fault]:
     """Give columns that nobody knows."""
     known = {*schema.names, schema.time, schema.target.name}
     if extra := [str(c) for c in frame.columns if c not in known]:
-        yield Fault(extra[0], f"column {extra[0]!r} is none of the schema's{close_match(extra[0], known)}")
+        yield Fault(
+            extra[0], f"column {extra[0]!r} is none of the schema's{close_match(extra[0], known)}", acceptable=True
+        )
 
 
 def _future(table: pd.DataFrame, schema: Schema, latest: float, numbers: NDArray[np.int64]) -> Iterator[Fault]:
@@ -252,4 +266,7 @@ def _expression(rule: str) -> Any:
 
 def _without_gaps(values: pd.Series[Any]) -> pd.Series[Any]:
     """Return texts with the empty one, which stands for a missing one, as missing."""
-    return values if pd.api.types.is_numeric_dtype(values) else values.mask(values == "", None)
+    try:
+        return values if pd.api.types.is_numeric_dtype(values) else values.mask(values == "", None)
+    except ValueError:  # lists, which are compared one by one: the schema refuses them
+        return values

@@ -46,9 +46,15 @@ def _of_set(row: dict[str, Any], used: list[tuple[str, str, str | None]]) -> dic
         "from": show_time(row["start"])[:10],
         "to": show_time(row["end"])[:10],
         "used_by": ", ".join(id for id, _, _ in used),
-        "code": (commit or "")[:10],
+        "code": _short(commit or ""),
         "run": run,
     }
+
+
+def _short(commit: str) -> str:
+    """Return a commit as a person reads it, also where the tree held more than it."""
+    hash, dash, more = commit.partition("-")
+    return hash[:10] + dash + more
 
 
 def diff(workspace: Workspace, before: str | None, after: str | None) -> dict[str, Any]:

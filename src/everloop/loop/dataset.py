@@ -81,6 +81,7 @@ def add_data(
     run: str = "",
     now: float | None = None,
     beside: str | None = None,
+    origin: str | None = None,
 ) -> Added:
     """Check files (paths or URLs) against the frozen schema, then version them; all of them, or none.
 
@@ -88,7 +89,8 @@ def add_data(
     anew, unless other columns are served already. Raises `DataError` with the rows that do not fit, or that lie behind
     `now`; nothing is ingested then, and the file is in the quarantine with its reasons.
 
-    Images and videos that a table names come along; they lie beside it, or in the folder or URL `beside`.
+    Images and videos that a table names come along; they lie beside it, or in the folder or URL `beside`. `origin` is
+    where a delivery came from that lies elsewhere by now, which the quarantine tells.
     """
     named = data_folder(workspace.settings)
     if named is None:
@@ -100,7 +102,8 @@ def add_data(
         raise UsageError(f"{workspace.folder} is not under git, which versions need: run `git init` there first")
     state = workspace.path(workspace.settings.storage.lease).parent
     with lease(state / "data.lease", "everloop data add"), _staging(state / "staging") as staging:
-        adding = _Adding(workspace, workspace.folder / named, staging, replace)
+        _Attempt(workspace, named).undo_killed()
+        adding = _Adding(workspace, workspace.folder / named, staging, replace, origin)
         for source in sources:
             tell(f"reading {source}")
             adding.take(source, beside)
@@ -147,7 +150,8 @@ def check_data(
 class _Adding:
     """The files that are being added: each by the name it will have, where it lies now."""
 
-    def __init__(self, workspace: Workspace, folder: Path, staging: Path, replace: bool) -> None:
+    def __init__(self, workspace: Workspace, folder: Path, staging: Path, replace: bool, origin: str | None) -> None:
+        self.origin = origin
         self.folder, self.staged, self.sources = folder, dict[str, Path](), dict[str, str]()
         self.named: dict[str, Path] = {}
         """Images and videos that the tables name."""
@@ -232,7 +236,6 @@ def _checked(workspace: Workspace, adding: _Adding, accept: bool, now: float | N
         schema = frozen
     if current := served(workspace):
         schema_file.check_same_inputs(schema, current.schema, current.version)
-    hint = "" if frozen is None else "; if that is right, --accept-schema shows and freezes the change"
     notes, count, refuses = list[str](), 0, settings.data.checks.leakage == "refuse"
     for name, table in tables.items():
         news, newest = News(schema), _newest(schema, settings)
@@ -242,7 +245,7 @@ def _checked(workspace: Workspace, adding: _Adding, accept: bool, now: float | N
         if not found.faults and refuses:
             found.take([Fault("", told) for told in leaks_of([newest.table], schema, settings)], None)
         if found.faults:
-            raise _refused(workspace, adding, now, name, found, hint)
+            raise _refused(workspace, adding, now, name, found)
         notes += [f"{name}: {note}" for note in news.told]
         count += found.rows
     return schema, count, notes
@@ -260,18 +263,21 @@ def _refusing(workspace: Workspace, adding: _Adding, now: float | None, name: st
     try:
         yield
     except DataError as error:
-        found = Findings.of([Fault("", str(error), error.rows)])
+        told = str(error).replace(str(adding.staged[name]), name)  # where it lies now it will not be found
+        found = Findings.of([Fault("", told, error.rows)])
         raise _refused(workspace, adding, now, name, found) from error
 
 
-def _refused(
-    workspace: Workspace, adding: _Adding, now: float | None, name: str, found: Findings, hint: str = ""
-) -> DataError:
+def _refused(workspace: Workspace, adding: _Adding, now: float | None, name: str, found: Findings) -> DataError:
     """Put a file into the quarantine, and return what is to be said of it."""
     path = adding.staged[name]
     staged = path if path.parent != adding.folder else None
-    place, source = quarantine_of(workspace), adding.sources[name]
+    place, source = quarantine_of(workspace), adding.origin or adding.sources[name]
     kept = quarantine.put(place, name, found, source=source, time=now or 0.0, original=staged)
+    hint = ""
+    if any(fault.acceptable for fault in found.faults):
+        how = f"`everloop data quarantine release {kept.id} --accept-schema`" if adding.origin else "--accept-schema"
+        hint = f"; if that is right, {how} shows and freezes the change"
     more = f"; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`"
     return found.error(name, more, kept.id)
 
@@ -284,36 +290,24 @@ def _version(
     known = Repository(folder, named)
     frozen = schema_file.read(folder)
     changed = schema_file.diff(frozen, schema) if frozen != schema else ""
-    noted = workspace.path(workspace.settings.storage.lease).with_name("adding.json")
-    before = _before(noted, folder, (*GIT_FILES, *DVC_FILES, known.pointer_file))
-    everything = adding.staged | adding.named
-    came = [adding.folder / name for name, path in everything.items() if path != adding.folder / name]
-    saved = {path: path.rename(path.with_name(f".{path.name}.before")) for path in came if path.exists()}
+    attempt = _Attempt(workspace, named)
     try:
+        attempt.begin([name for name, path in (adding.staged | adding.named).items() if path != adding.folder / name])
         if not known.there:
             start(folder)
         adding.move()
         if changed:
             (folder / schema_file.FILE).write_text(schema_file.render(schema), encoding="utf-8")
         known.add([*names, *sorted({name.partition("/")[0] for name in adding.named})])
-        paths = [name for name, content in before.items() if _bytes(folder / name) != content]
         message = f"data: add {', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({rows:,} rows)"
         message += f"\n\n{RUN}: {run}" if run else ""
-        commit = git.commit_files(folder, [*paths, known.pointer_file], message)
+        commit = git.commit_files(folder, [*attempt.changed(), known.pointer_file], message)
     except (EverloopError, OSError) as error:
-        for path in came:
-            path.unlink(missing_ok=True)
-        for path, old in saved.items():
-            old.rename(path)
-        for name, content in before.items():
-            _restore(folder / name, content)
-        noted.unlink(missing_ok=True)
+        attempt.undo()
         if isinstance(error, OSError):
             raise SystemError_(f"nothing was added: {error.strerror} ({error.filename})") from error
         raise
-    noted.unlink()
-    for old in saved.values():
-        old.unlink()
+    attempt.end()
     return Added(names, rows, commit, changed, notes, _push(known))
 
 
@@ -348,18 +342,75 @@ def _staging(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _before(noted: Path, folder: Path, names: Sequence[str]) -> dict[str, bytes | None]:
-    """Return what files held before this addition, or before the one that was killed ahead of its commit."""
-    head = git.commit_of(folder, "HEAD") if git.has(folder, "HEAD") else ""
-    if noted.is_file():
-        commit, known = msgspec.json.decode(noted.read_bytes(), type=tuple[str, dict[str, bytes | None]])
-        if commit == head:
-            return known
-    before = {name: _bytes(folder / name) for name in names}
-    partial = noted.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode((head, before)))
-    partial.replace(noted)
-    return before
+class _Attempt:
+    """What an addition changes before its commit, kept beside the lease: one that fails or is killed is undone."""
+
+    def __init__(self, workspace: Workspace, named: str) -> None:
+        state = workspace.path(workspace.settings.storage.lease).parent
+        self._folder, self._data = workspace.folder, workspace.folder / named
+        self._noted, self._saved = state / "adding.json", state / "replaced"
+        self._watched = (*GIT_FILES, *DVC_FILES, f"{named}.dvc")
+        self._known = _Noted("", {}, {})
+
+    def begin(self, coming: Sequence[str]) -> None:
+        """Keep what is there of files of the data folder that others will replace, without a copy of their content."""
+        shutil.rmtree(self._saved, ignore_errors=True)
+        before = {name: _bytes(self._folder / name) for name in self._watched}
+        known = _Noted(self._head(), before, {name: (self._data / name).exists() for name in coming})
+        for name in (name for name, there in known.coming.items() if there):
+            (self._saved / name).parent.mkdir(parents=True, exist_ok=True)
+            _linked(self._data / name, self._saved / name)
+        partial = self._noted.with_suffix(".partial")
+        partial.write_bytes(msgspec.json.encode(known))
+        partial.replace(self._noted)
+        self._known = known
+
+    def changed(self) -> list[str]:
+        """Return which files of git are not as they were."""
+        return [name for name, content in self._known.before.items() if _bytes(self._folder / name) != content]
+
+    def undo(self) -> None:
+        """Bring everything back; what is back already stays, so it may be killed too."""
+        for name, there in self._known.coming.items():
+            if not there:
+                (self._data / name).unlink(missing_ok=True)
+            elif (self._saved / name).exists():
+                (self._saved / name).replace(self._data / name)
+        for name, content in self._known.before.items():
+            _restore(self._folder / name, content)
+        self.end()
+
+    def end(self) -> None:
+        """Forget what was there: it is a commit now, or it is back."""
+        self._noted.unlink(missing_ok=True)
+        shutil.rmtree(self._saved, ignore_errors=True)
+
+    def undo_killed(self) -> None:
+        """Bring back what was there before an addition that was killed ahead of its commit."""
+        if self._noted.is_file():
+            self._known = msgspec.json.decode(self._noted.read_bytes(), type=_Noted)
+            if self._known.head == self._head():
+                self.undo()
+        self.end()
+
+    def _head(self) -> str:
+        return git.commit_of(self._folder, "HEAD") if git.has(self._folder, "HEAD") else ""
+
+
+class _Noted(msgspec.Struct, frozen=True):
+    """The commit that an addition begins at, the content of files then, and which data files come: was one there?"""
+
+    head: str
+    before: dict[str, bytes | None]
+    coming: dict[str, bool]
+
+
+def _linked(path: Path, other: Path) -> None:
+    """Let a file be at another place, too; a copy where the disk knows no links."""
+    try:
+        other.hardlink_to(path)
+    except OSError:
+        shutil.copy2(path, other)
 
 
 def _bytes(path: Path) -> bytes | None:

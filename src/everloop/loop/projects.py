@@ -52,9 +52,12 @@ def create_project(
         text = path.read_text(encoding="utf-8")
         path.write_text(_with_settings(text, {"project.name": name} | dict(settings or {})), encoding="utf-8")
         (partial / "data").mkdir()
-        if folder.is_dir():
-            folder.rmdir()
-        partial.rename(folder.resolve())
+        if folder.is_dir():  # it may be where a person stands
+            for entry in partial.iterdir():
+                entry.rename(folder / entry.name)
+            partial.rmdir()
+        else:
+            partial.rename(folder.resolve())
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise SystemError_(f"{folder} cannot be written: {error.strerror}") from error

@@ -64,7 +64,9 @@ def pull(workspace: Workspace, name: str, now: float, tell: Callable[[str], None
             tell(f"pulling {name}")
             _fetch(workspace, name, staged)
         if not staged.rows:
-            return Pulled(name, 0)
+            pattern = sources[name].entities or sources[name].url
+            none = staged.cursor.get("files") == []  # a place that is not there looks like one that is empty yet
+            return Pulled(name, 0, notes=[f"no file matches {pattern}"] if none else [])
         more = staged.rows >= sources[name].limit
         found = _add(workspace, name, staged, path, now, tell)
         staged.done()
@@ -120,7 +122,8 @@ def _add(
         [f"{path.name}: left out, since the files before have no such column: {', '.join(dropped)}"] if dropped else []
     )
     try:
-        added = add_data(workspace, [str(path)], replace=True, now=now, tell=tell)
+        origin = workspace.settings.data.sources[name].url
+        added = add_data(workspace, [str(path)], replace=True, now=now, tell=tell, origin=origin)
     except DataError as error:
         kept = error.kept or _quarantine(workspace, name, path, error, now)
         return Pulled(name, staged.rows, path.name, notes=notes, quarantined=kept, refused=str(error))

@@ -37,10 +37,18 @@ def refused(workspace: Workspace) -> list[dict[str, Any]]:
     ]
 
 
-def release(workspace: Workspace, id: str, *, without_bad_rows: bool = False, now: float | None = None) -> Added:
+def release(
+    workspace: Workspace,
+    id: str,
+    *,
+    without_bad_rows: bool = False,
+    accept_schema: bool = False,
+    now: float | None = None,
+) -> Added:
     """Add a refused delivery, checked as any other; it leaves the quarantine when it has become a version.
 
-    `without_bad_rows` adds the rows that are not at fault. Raises `DataError` where it still does not fit.
+    `without_bad_rows` adds the rows that are not at fault, `accept_schema` freezes what all rows show now. Raises
+    `DataError` where it still does not fit.
     """
     place = quarantine_of(workspace)
     found, folder = quarantine.get(place, id)
@@ -51,7 +59,15 @@ def release(workspace: Workspace, id: str, *, without_bad_rows: bool = False, no
         source = folder / found.file
         if without_bad_rows:
             source = _without_bad_rows(workspace, source, Path(other), now, came)
-        added = add_data(workspace, [str(source)], replace=True, now=now, beside=came)
+        added = add_data(
+            workspace,
+            [str(source)],
+            accept_schema=accept_schema,
+            replace=True,
+            now=now,
+            beside=came,
+            origin=found.source,
+        )
     quarantine.drop(place, id)
     return added
 

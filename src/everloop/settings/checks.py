@@ -23,6 +23,7 @@ def check_values(settings: Settings, text: str, path: str) -> None:
     _check_durations(settings, text, path)
     _check_forms(settings, text, path)
     _check_rules(settings, text, path)
+    _check_made(settings, text, path)
     _check_searches(settings, text, path)
     _check_ranges(settings, text, path)
 
@@ -72,6 +73,10 @@ def _check_ranges(settings: Settings, text: str, path: str) -> None:
         (["replay", "start"], settings.replay.start, 0.01, 0.99),
         (["data", "checks", "tolerance"], settings.data.checks.tolerance, 0.0, 1.0),
         (["training", "augment", "copies"], settings.training.augment.copies, 0, 100),
+        (["training", "augment", "noise"], settings.training.augment.noise, 0.0, 100.0),
+        (["training", "augment", "flip"], settings.training.augment.flip, 0.0, 1.0),
+        (["training", "augment", "shift"], settings.training.augment.shift, 0, 4096),
+        (["training", "augment", "pixel_noise"], settings.training.augment.pixel_noise, 0.0, 1.0),
         (["training", "augment", "drop_words"], settings.training.augment.drop_words, 0.0, 0.9),
         (["training", "augment", "swap_words"], settings.training.augment.swap_words, 0.0, 0.9),
         (["deployment", "alpha"], settings.deployment.alpha, 1e-6, 0.5),
@@ -213,6 +218,23 @@ def _check_rules(settings: Settings, text: str, path: str) -> None:
             keys = ["data", "sources", name, *([key] if key else [])]
             line = line_of(text, keys) or line_of(text, keys[:3])
             raise SettingsError(f"[{'.'.join(keys[:3])}] {f'{key} {told}'.strip()}", path, line)
+
+
+def _check_made(settings: Settings, text: str, path: str) -> None:
+    """Refuse what rows cannot be made into or of."""
+    process, augment = settings.data.process, settings.training.augment
+    for name, edges in process.bins.items():
+        if not edges or any(b <= a for a, b in pairwise(edges)):
+            told = f"[data.process.bins] {name}: write the edges of its bins, each above the one before"
+            raise SettingsError(told, path, line_of(text, ["data", "process", "bins"]))
+    for name, length in process.prefix.items():
+        if length < 1:
+            told = f"[data.process.prefix] {name}: {length} is no number of characters that stay, which is 1 at least"
+            raise SettingsError(told, path, line_of(text, ["data", "process", "prefix"]))
+    if augment.changes != (augment.copies > 0):
+        told = "nothing changes them: say by what, such as noise = 0.1" if augment.copies else "say how many, such as 1"
+        line = line_of(text, ["training", "augment", "copies"]) or line_of(text, ["training", "augment"])
+        raise SettingsError(f"[training.augment] copies: {told}", path, line)
     secret = settings.data.process.secret
     if not re.fullmatch(r"[A-Za-z_]\w*", secret):
         told = "[data.process.secret] the value: write the name of an environment variable, never the key"

@@ -86,8 +86,19 @@ class Augment(Section, frozen=True, kw_only=True):
     """The probability with which each word of a text is left out."""
     swap_words: float = 0.0
     """The probability with which two neighbouring words change places."""
+    flip: float = 0.0
+    """The probability with which an image, or all of a video, is mirrored."""
+    shift: int = 0
+    """By how many pixels an image, or all of a video, is moved at most; what that uncovers repeats the edge."""
+    pixel_noise: float = 0.0
+    """Of pixels, in shares of their range."""
     balance: Literal["off", "repeat", "smote"] = "off"
     """Whether rare classes are made as frequent as the most frequent: by their own rows, or by rows between them."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything makes a copy differ from its row."""
+        return any((self.noise, self.drop_words, self.swap_words, self.flip, self.shift, self.pixel_noise))
 
     @property
     def on(self) -> bool:

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from everloop.errors import UsageError
+from everloop.errors import UsageError, close_match
 from everloop.settings import Augment
 from everloop.types import Column
 
-__all__ = ["Augmented", "augment", "augment_images"]
+__all__ = ["Augmented", "augment"]
 
-Images = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
 
 
 class Augmented:
@@ -36,6 +36,9 @@ def augment(
     rows: pd.DataFrame, target: pd.Series[Any], told: Augment, inputs: tuple[Column, ...], seed: int
 ) -> tuple[pd.DataFrame, pd.Series[Any]]:
     """Return rows and targets with their changed copies below them; equal arguments give equal rows."""
+    known = [column.name for column in inputs]
+    if odd := [name for name in told.columns if name not in known]:
+        raise UsageError(f"[training.augment] columns: there is no input {odd[0]!r}{close_match(odd[0], known)}")
     rng = np.random.default_rng([seed, len(rows)])
     if told.balance != "off":
         rows, target = _balanced(rows, target, told.balance, seed)
@@ -44,33 +47,17 @@ def augment(
     return every, pd.concat([target] * (1 + len(made)), ignore_index=True)
 
 
-def augment_images(
-    images: Images, rng: np.random.Generator, *, flip: float = 0.5, shift: int = 0, noise: float = 0.0
-) -> Images:
-    """Return changed images of shape (rows, height, width, ...): mirrored with a chance, moved by pixels, with noise.
-
-    `noise` is in standard deviations of all values; what a move uncovers repeats the edge; the range stays as it was.
-    """
-    found = images.astype(np.float64, copy=True)
-    mirrored = rng.uniform(size=len(found)) < flip
-    found[mirrored] = found[mirrored, :, ::-1]
-    if shift:
-        height, width = found.shape[1:3]
-        margin = [(0, 0), (shift, shift), (shift, shift), *[(0, 0)] * (found.ndim - 3)]
-        padded = np.pad(found, margin, mode="edge")
-        for row, (down, right) in enumerate(rng.integers(0, 2 * shift + 1, (len(found), 2))):
-            found[row] = padded[row, down : down + height, right : right + width]
-    if noise:
-        found = found + rng.normal(0, noise * float(images.std()), found.shape)
-    return np.clip(found, images.min(), images.max())
-
-
 def _changed(rows: pd.DataFrame, told: Augment, inputs: tuple[Column, ...], rng: np.random.Generator) -> pd.DataFrame:
     found = rows.copy()
     for column in inputs:
         values = rows[column.name]
         if column.kind == "text" and (told.drop_words or told.swap_words):
             found[column.name] = [_words(text, told, rng) for text in values]
+        elif column.prepare is not None and (told.flip or told.shift or told.pixel_noise):
+            cells = np.empty(len(values), dtype=object)
+            for place, pixels in enumerate(values):
+                cells[place] = _picture(pixels, told, rng)
+            found[column.name] = cells
         elif column.dtype == "float64" and told.noise and _noisy(values, column.name, told.columns):
             found[column.name] = values + rng.normal(0, told.noise * float(values.std(ddof=0)), len(values))
     return found
@@ -88,6 +75,21 @@ def _words(text: str, told: Augment, rng: np.random.Generator) -> str:
         if rng.uniform() < told.swap_words:
             kept[place], kept[place + 1] = kept[place + 1], kept[place]
     return " ".join(kept)
+
+
+def _picture(pixels: Pixels, told: Augment, rng: np.random.Generator) -> Pixels:
+    """Return an image of shape (height, width, channels), or a video with its frames first, changed as a whole."""
+    if rng.uniform() < told.flip:
+        pixels = pixels[..., ::-1, :]
+    if reach := told.shift:
+        height, width = pixels.shape[-3:-1]
+        margin = [*[(0, 0)] * (pixels.ndim - 3), (reach, reach), (reach, reach), (0, 0)]
+        down, right = rng.integers(0, 2 * reach + 1, 2)
+        pixels = np.pad(pixels, margin, mode="edge")[..., down : down + height, right : right + width, :]
+    if told.pixel_noise:
+        noisy = pixels + rng.normal(0, told.pixel_noise * 255, pixels.shape)
+        pixels = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _balanced(rows: pd.DataFrame, target: pd.Series[Any], how: str, seed: int) -> tuple[pd.DataFrame, pd.Series[Any]]:
@@ -116,6 +118,9 @@ def _check_between(rows: pd.DataFrame, target: pd.Series[Any], texts: list[str])
     """Raise `UsageError` where no row lies between two others."""
     if gaps := [name for name in rows.columns if rows[name].isna().any()]:
         raise UsageError(f"[training.augment] balance = 'smote': column {gaps[0]!r} has gaps: take balance = 'repeat'")
+    if shown := [name for name in texts if isinstance(rows[name].iloc[0], np.ndarray)]:
+        told = f"nothing lies between two pictures, which column {shown[0]!r} holds: take balance = 'repeat'"
+        raise UsageError(f"[training.augment] balance = 'smote': {told}")
     if len(texts) == len(rows.columns):
         raise UsageError("[training.augment] balance = 'smote' needs a number among the inputs: take 'repeat'")
     if (counts := target.value_counts()).min() < 2:

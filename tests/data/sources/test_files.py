@@ -66,7 +66,7 @@ def test_an_empty_file_and_one_without_rows(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", "\n")
     assert refused(tmp_path, "a.jsonl") == f"{path}: the file is empty"
     write(tmp_path, "b.csv", HEAD)
-    assert refused(tmp_path, "b.csv") == "[data] source 'b.csv': the files hold no rows"
+    assert refused(tmp_path, "b.csv") == f"{tmp_path / 'b.csv'}: the file holds no rows"
 
 
 @pytest.mark.parametrize(

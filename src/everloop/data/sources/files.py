@@ -84,7 +84,7 @@ def _read_all(source: str, paths: list[Path]) -> pd.DataFrame:
     frames = [frame.astype(plain) for frame in frames] if plain else frames
     filled = [frame for frame in frames if len(frame)]
     if not filled:
-        raise DataError(f"[data] source {source!r}: the files hold no rows")
+        raise DataError(_no_rows(source, paths))
     return pd.concat(filled, ignore_index=True)
 
 
@@ -118,8 +118,12 @@ def _types(source: str, paths: list[Path], rows: int) -> _Types:
         first = first or list(columns)
         _check_columns(path, list(columns), first)
     if not found:
-        raise DataError(f"[data] source {source!r}: the files hold no rows")
+        raise DataError(_no_rows(source, paths))
     return _joined(first, found)
+
+
+def _no_rows(source: str, paths: list[Path]) -> str:
+    return f"{paths[0]}: the file holds no rows" if len(paths) == 1 else f"[data] source {source!r}: no file holds rows"
 
 
 def _joined(columns: list[Any], found: dict[Any, set[Any]]) -> _Types:

@@ -17,6 +17,9 @@ from everloop.settings import Source
 
 __all__ = ["TablesSource", "make"]
 
+ROWS, FILES = 10_000, 250
+"""After so many of either it is said how far the files were read: that lists all of them, and costs as much."""
+
 
 def make(settings: Source, given: Given) -> TablesSource:
     """Return the source; a relative path lies in `folder`."""
@@ -32,7 +35,7 @@ class TablesSource:
 
     def read(self, cursor: Cursor, limit: int) -> Iterator[Chunk]:
         """Yield the rows of the files that are new, a file at a time, until the limit is passed."""
-        known = set(cursor.get("files", ()))
+        known, rows_since, files_since = set(cursor.get("files", ())), 0, 0
         single = self._pattern.startswith(("http://", "https://"))
         for url in [self._pattern] if single else objects.matching(self._pattern):
             if url in known or limit <= 0:
@@ -40,7 +43,11 @@ class TablesSource:
             rows = _rows(url)
             limit -= len(rows)
             known.add(url)
-            yield Chunk(rows, {"files": sorted(known)})
+            rows_since, files_since = rows_since + len(rows), files_since + 1
+            told = rows_since >= ROWS or files_since >= FILES
+            yield Chunk(rows, {"files": sorted(known)} if told else None)
+            if told:
+                rows_since, files_since = 0, 0
         yield Chunk([], {"files": sorted(known)})
 
 
