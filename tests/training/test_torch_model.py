@@ -67,6 +67,18 @@ def test_the_same_seed_gives_the_same_network_and_leaves_the_others_alone() -> N
     assert graphs[0] == graphs[1] != graphs[2]
 
 
+def test_a_graph_for_one_number_of_rows_is_refused() -> None:
+    class Counting(Net):
+        def forward(self, columns: Mapping[str, Any]) -> Any:
+            given = {name: values.reshape(len(values), -1) for name, values in columns.items()}
+            return super().forward(given)
+
+    rows, wanted = pictured(20)
+    fitted = TorchModel(Counting, epochs=1).fit(rows, wanted)
+    with pytest.raises(UsageError, match=r"Counting's graph holds the number of rows .* x\.flatten\(1\)"):
+        to_onnx(fitted, COLUMNS, "regression")
+
+
 def test_a_logarithm_needs_what_is_above_zero() -> None:
     rows, _ = pictured(4)
     with pytest.raises(UsageError, match="always above zero: leave it out"):

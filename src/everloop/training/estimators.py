@@ -77,11 +77,24 @@ def build(reference: str, folder: Path, parameters: Mapping[str, Any], seed: int
         raise UsageError(f"{reference!r} failed: {type(error).__name__}: {error}") from error
     if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
         raise UsageError(f"{reference!r} returned {type(estimator).__name__}: a scikit-learn estimator is needed")
+    estimator = _of_any_classes(estimator)
     open_seeds = {
         k: seed for k, v in estimator.get_params(deep=True).items() if k.endswith("random_state") and v is None
     }
     estimator.set_params(**open_seeds)
     return with_cast(estimator) if graph and not hasattr(estimator, "to_onnx") else estimator
+
+
+def _of_any_classes(estimator: Any) -> Any:
+    """Return the estimator with a classifier of XGBoost at its end that takes classes as they are."""
+    steps = getattr(estimator, "steps", None)
+    last = steps[-1][1] if steps else estimator
+    if (type(last).__module__, type(last).__name__) != ("xgboost.sklearn", "XGBClassifier"):
+        return estimator
+    from everloop.training.xgboost_classes import XGBClassifier
+
+    taught = XGBClassifier(**last.get_params())
+    return type(estimator)([*steps[:-1], (steps[-1][0], taught)]) if steps else taught
 
 
 def prepare(reference: str | None, folder: Path, rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from everloop.errors import ParityError, UsageError
 from everloop.types import Column, Task
@@ -68,10 +69,11 @@ def _converted(estimator: Any, initial: list[tuple[str, Any]], inputs: Sequence[
     from sklearn.feature_extraction.text import CountVectorizer
 
     _register_lightgbm()
+    _register_xgboost()
     _register_imputer()
     _refuse_native_categories(estimator)
     _refuse_logarithms_of_counts(estimator)
-    pipeline = _with_float32_thresholds(estimator)
+    pipeline = _with_columns_joined(_with_float32_thresholds(estimator), initial)
     options: dict[Any, Any] = {id(step): {"zipmap": False} for step in _walk(pipeline) if is_classifier(step)}
     options |= {id(step): _tokens(step) for step in _walk(pipeline) if isinstance(step, CountVectorizer)}
     try:
@@ -86,7 +88,10 @@ def _converted(estimator: Any, initial: list[tuple[str, Any]], inputs: Sequence[
             )
     except Exception as error:  # the converters raise bare exceptions of many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(f"{_name(estimator)} cannot be exported to ONNX: {reason}") from error
+        raise UsageError(
+            f"{_name(estimator)} cannot be exported to ONNX: {reason.rstrip('.')}; "
+            'change that step, or say runtime = "native" in [training]'
+        ) from error
     _keep_float64(model)
     outputs = ["prediction"] if task == "regression" else ["label", "probability"]
     _rename(model, [*inputs, *outputs])  # the converter changes names such as `a-b`
@@ -114,6 +119,22 @@ def _with_float32_thresholds(estimator: Any) -> Any:
                 rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
                 tree.nodes["num_threshold"] = rounded.astype(np.float64)
     return estimator
+
+
+def _with_columns_joined(estimator: Any, initial: list[tuple[str, Any]]) -> Any:
+    """Return a pipeline over numbers that puts its columns together first: most converters take a single input."""
+    from skl2onnx.common.data_types import DoubleTensorType
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    numbers = len(initial) > 1 and all(type(kind) is DoubleTensorType for _, kind in initial)
+    if not (numbers and isinstance(estimator, Pipeline)) or isinstance(estimator.steps[0][1], ColumnTransformer):
+        return estimator
+    names = [name for name, _ in initial]
+    every = ColumnTransformer([("columns", "passthrough", names)]).fit(
+        pd.DataFrame(np.zeros((1, len(names))), columns=names)
+    )
+    return Pipeline([("everloop_columns", every), *estimator.steps])
 
 
 def _tensor_type(column: Column) -> Any:
@@ -197,6 +218,31 @@ def _register_lightgbm() -> None:
         LGBMRegressor, "LgbmRegressor", calculate_linear_regressor_output_shapes, convert_lightgbm,
         options={"split": None},
     )  # fmt: skip
+
+
+def _register_xgboost() -> None:
+    """Teach skl2onnx XGBoost's estimators, where XGBoost is installed."""
+    try:
+        from xgboost import XGBClassifier, XGBRegressor
+    except ImportError:
+        return
+    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_classifier_output_shapes,
+        calculate_linear_regressor_output_shapes,
+    )
+
+    from everloop.training.xgboost_classes import XGBClassifier as OfAnyClasses
+
+    for number, kind in enumerate((XGBClassifier, OfAnyClasses)):
+        update_registered_converter(
+            kind, f"XGBoostClassifier{number}", calculate_linear_classifier_output_shapes, convert_xgboost,
+            options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
+        )  # fmt: skip
+    update_registered_converter(
+        XGBRegressor, "XGBoostRegressor", calculate_linear_regressor_output_shapes, convert_xgboost
+    )
 
 
 def _register_imputer() -> None:

@@ -167,12 +167,34 @@ class TorchModel(BaseEstimator):  # type: ignore[misc]
                 Positional().eval(), given, file, dynamo=False, opset_version=OPSET, input_names=labels,
                 output_names=["raw"], dynamic_axes={name: {0: "rows"} for name in [*labels, "raw"]},
             )  # fmt: skip
+        self._check_rows(
+            file.getvalue(), {label: (3, *part.shape) for label, part in zip(labels, self.fronts_.parts, strict=True)}
+        )
         model = onnx.load_model_from_string(file.getvalue())
         model.doc_string = ""
         for node in model.graph.node:
             node.doc_string = ""
             del node.metadata_props[:]
         return model
+
+    def _check_rows(self, graph: bytes, shapes: Shapes) -> None:
+        """Raise `UsageError` where the graph answers as many rows as it was traced with and no others."""
+        from onnxruntime import InferenceSession, SessionOptions
+
+        options = SessionOptions()
+        options.log_severity_level = 4  # what it says is raised too
+        try:
+            session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            wanted = {value.name for value in session.get_inputs()}  # a module may leave a column out
+            given = {name: np.zeros(shape, np.float32) for name, shape in shapes.items() if name in wanted}
+            fits = len(session.run(["raw"], given)[0]) == 3
+        except Exception:  # ONNX Runtime raises its own kinds
+            fits = False
+        if not fits:
+            raise UsageError(
+                f"{type(self.module_).__name__}'s graph holds the number of rows it was exported with: "
+                "write x.flatten(1) or x.shape[0] in forward, not len(x)"
+            )
 
     def _end_with_value(self, graph: onnx.GraphProto) -> None:
         values = {"everloop_scale": self.scale_, "everloop_mean": self.mean_}

@@ -300,6 +300,11 @@ def _answers(problem: Problem, part: Part, rows: pd.DataFrame) -> Floats:
     if problem.task == "regression":
         found = np.asarray(part.estimator.predict(features), dtype=np.float64).reshape(len(rows))
     else:
+        if not hasattr(part.estimator, "predict_proba"):
+            raise UsageError(
+                "[training] model answers with classes and no probabilities: wrap what it returns in "
+                "scikit-learn's CalibratedClassifierCV"
+            )
         found = np.zeros((len(rows), len(problem.classes)))
         place = {value: i for i, value in enumerate(problem.classes)}
         found[:, [place[c] for c in part.estimator.classes_.tolist()]] = part.estimator.predict_proba(features)
