@@ -77,6 +77,16 @@ def test_what_turned_round_days_ago_leaves_only_the_newest_rows(days: float, nam
     assert "on the newest" in choice.reason
 
 
+def test_too_few_blocks_are_told_with_what_gives_more() -> None:
+    problem, rows, times = regression(days=4)
+    found = choose(problem, rows, times)
+    assert found.recipe == EVERYTHING
+    assert found.reason == (
+        "everything: 2 out-of-time blocks cannot tell rivals apart; "
+        "a shorter [training] horizon or [monitoring] block gives more"
+    )
+
+
 def test_nothing_is_chosen_by_chance() -> None:
     chosen = [choose(*turned(seed, 0)).recipe for seed in range(24)]
     assert sum(recipe != EVERYTHING for recipe in chosen) <= 4  # at a level of 5 %

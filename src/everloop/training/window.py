@@ -364,6 +364,9 @@ def _compare(
             beyond[rival.name] = (
                 f"loss lower than {default.name}'s by {lower} on the newest {len(gain)} out-of-time blocks"
             )
+    if len(ages) < FEWEST:
+        few = f"{len(ages)} out-of-time block{'s' if len(ages) > 1 else ''} cannot tell rivals apart"
+        return default, f"{default.name}: {few}; a shorter [training] horizon or [monitoring] block gives more", scores
     if not beyond:
         return default, f"{default.name}: no rival is better beyond doubt on {len(ages)} out-of-time blocks", scores
     best = min((r for r in rivals if r.name in beyond), key=lambda r: scores[r.name]["newest"])
