@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from everloop.errors import ParityError, UsageError
+from everloop.training.fronts import MATRIX
 from everloop.types import Column, Task
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["OPSETS", "matrix_to_onnx", "to_onnx"]
 
 OPSETS = {"": 19, "ai.onnx.ml": 3}
+OUTPUTS: dict[Task, list[str]] = {"regression": ["prediction"], "classification": ["label", "probability"]}
 
 
 def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
@@ -31,11 +33,14 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
 
     Raises `UsageError` for an estimator that has no converter, `ParityError` for one that converts
     silently wrong (histogram boosting with native categories, logarithms of word counts). An estimator that has a
-    method `to_onnx(inputs, task)` exports itself; its graph must have these inputs and outputs.
+    method `to_onnx(inputs, task)` exports itself; its graph must have these inputs and outputs, at the end of a
+    pipeline one input, the matrix `features` of float32.
     """
     if hasattr(estimator, "to_onnx"):
         return _checked(estimator, inputs, task)
-    model = _converted(estimator, [(c.name, _tensor_type(c)) for c in inputs], [c.name for c in inputs], task)
+    if hasattr(getattr(estimator, "steps", [("", None)])[-1][1], "to_onnx"):
+        return _before_a_network(estimator, inputs, task)
+    model = _converted(estimator, [(c.name, _tensor_type(c)) for c in inputs], [c.name for c in inputs], OUTPUTS[task])
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -43,7 +48,28 @@ def matrix_to_onnx(estimator: Any, name: str, width: int, task: Task) -> onnx.Mo
     """Return the graph of an estimator that was fitted on a matrix of float32: one input of so many numbers a row."""
     from skl2onnx.common.data_types import FloatTensorType
 
-    return _converted(estimator, [(name, FloatTensorType([None, width]))], [name], task)
+    return _converted(estimator, [(name, FloatTensorType([None, width]))], [name], OUTPUTS[task])
+
+
+def _before_a_network(pipeline: Any, inputs: Sequence[Column], task: Task) -> bytes:
+    """Return the steps of a pipeline and, behind them, the graph that its last step makes of itself."""
+    import onnx
+    from onnx import compose
+
+    last = onnx.load_model_from_string(pipeline.steps[-1][1].to_onnx((), task))
+    ends = [(c.name, _tensor_type(c)) for c in inputs]
+    first = compose.add_prefix(
+        _converted(pipeline[:-1], ends, [c.name for c in inputs], [MATRIX]), "everloop_before_",
+        rename_inputs=False, rename_outputs=False,
+    )  # fmt: skip
+    first.ir_version = last.ir_version
+    newest: dict[str, int] = {}
+    for opset in (*first.opset_import, *last.opset_import):
+        newest[opset.domain] = max(opset.version, newest.get(opset.domain, 0))
+    for opset in (*first.opset_import, *last.opset_import):
+        opset.version = newest[opset.domain]
+    merged = compose.merge_models(first, last, [(MATRIX, MATRIX)])
+    return bytes(merged.SerializeToString(deterministic=True))
 
 
 def _checked(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
@@ -62,7 +88,9 @@ def _checked(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
     return graph
 
 
-def _converted(estimator: Any, initial: list[tuple[str, Any]], inputs: Sequence[str], task: Task) -> onnx.ModelProto:
+def _converted(
+    estimator: Any, initial: list[tuple[str, Any]], inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
     """Return the converter's graph, made right and alike in every process, its inputs and outputs named."""
     from skl2onnx import convert_sklearn
     from sklearn.base import is_classifier
@@ -93,7 +121,6 @@ def _converted(estimator: Any, initial: list[tuple[str, Any]], inputs: Sequence[
             'change that step, or say runtime = "native" in [training]'
         ) from error
     _keep_float64(model)
-    outputs = ["prediction"] if task == "regression" else ["label", "probability"]
     _rename(model, [*inputs, *outputs])  # the converter changes names such as `a-b`
     model.doc_string, model.producer_name, model.producer_version = "", "everloop", ""
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)  # the converter's order changes by process
