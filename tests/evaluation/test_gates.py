@@ -23,9 +23,9 @@ def test_no_gate_passes_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("bounds", "outcome", "reason"),
     [
-        ({"max": 60}, "pass", "rmse 58 is within bounds"),
-        ({"max": 58}, "pass", "rmse 58 is within bounds"),
-        ({"min": 50, "max": 60}, "pass", "rmse 58 is within bounds"),
+        ({"max": 60}, "pass", "rmse 58 is not above 60"),
+        ({"max": 58}, "pass", "rmse 58 is not above 58"),
+        ({"min": 50, "max": 60}, "pass", "rmse 58 is not below 50 and not above 60"),
         ({"max": 57.5}, "fail", "rmse 58 is above 57.5"),
         ({"min": 60}, "fail", "rmse 58 is below 60"),
         ({"min": 59, "max": 60}, "fail", "rmse 58 is below 59"),

@@ -106,6 +106,14 @@ def test_the_newest_version_is_tested_as_it_stands(tmp_path: Path) -> None:
     toml.write_text(toml.read_text().replace("overfits few rows", "overfit few rows"))
     with opened(project) as workspace, pytest.raises(SettingsError, match=r"is no check .did you mean 'overfits"):
         examine_model(workspace)
+    # a bundle that does not load
+    toml.write_text(toml.read_text().replace("overfit few rows", "overfits few rows"))
+    graph = next((project / ".everloop" / "bundles").rglob("model.onnx"))
+    kept = graph.read_bytes()
+    graph.write_bytes(kept[:-1])
+    told = examined(project)
+    assert told["bundle answers as the model"] == told["loads where it serves"] == "failed"
+    graph.write_bytes(kept)
     # an artifact that is damaged
     train.write_bytes(train.read_bytes()[:-1])
     ended = subprocess.run(

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from tests.shippers.sites import answers, free_port, mlflow_server, spoil, tracked_project
 
 from everloop.errors import EverloopError, SystemError_
+from everloop.inference import judged_rows
 from everloop.loop.asking import ask
 from everloop.loop.commands import PROMOTE, RETRAIN
 from everloop.loop.lease import lease
@@ -78,6 +80,12 @@ def test_what_waited_while_the_server_was_down_is_all_there(folder: Path, client
     assert (used.dataset.name, used.dataset.digest) == ("data-1", record.data.sha256[:36] if record.data else "")
     graph = Path(client.download_artifacts(run.info.run_id, "bundle/model.onnx"))
     assert graph.read_bytes() == record.bundle.files["model.onnx"]
+    model = mlflow.pyfunc.load_model(str(Path(client.download_artifacts(run.info.run_id, "model"))))
+    columns = [c.name for c in record.bundle.manifest.inputs]
+    assert model.metadata.signature.inputs.input_names() == columns
+    rows = judged_rows(record.bundle)
+    found = model.predict({name: rows.inputs[name].reshape(-1, 1) for name in columns})
+    assert found["prediction"].shape == (len(rows.times), 1)
     plot = Path(client.download_artifacts(run.info.run_id, "plots/training_curve.png"))
     assert plot.read_bytes().startswith(b"\x89PNG")
 
@@ -101,7 +109,7 @@ def test_versions_and_aliases_follow_the_store(folder: Path, client: MlflowClien
     assert versions[2].tags["everloop.gate"] == "pass"
     run = client.get_run(versions[2].run_id)
     assert run.data.tags["everloop.version"] == "v2"
-    assert versions[2].source == f"{run.info.artifact_uri}/bundle"
+    assert versions[2].source == f"{run.info.artifact_uri}/model"
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def test_a_candidate_stands_beside_its_champion(workspace: Workspace) -> None:
     assert lines[:2] == ["<!-- everloop report: toy -->", "## v2 of toy passes its gate"]
     assert "| metric | v2 | champion v1 | difference |" in lines
     assert "| rmse | 15.5 | 20 | -4.5 |" in lines
-    assert "| rmse | pass | rmse 15.5 is within bounds |" in lines
+    assert "| rmse | pass | rmse 15.5 is not above 50 |" in lines
     gain = next(line for line in lines if line.startswith("| beats_champion |"))
     assert gain.startswith(
         "| beats_champion | pass | loss 245 against the champion's 450 on 3 blocks; loss lower by 205 (95 %"

@@ -13,6 +13,7 @@ from tests.loop.test_evaluating import Outside, cheap_project
 
 from everloop.cli.counterfactual import counterfactual
 from everloop.cli.evaluate import evaluate
+from everloop.cli.explain import explain
 from everloop.errors import NotFoundError, UsageError
 from everloop.evaluation.counterfactuals import Change, Counterfactual, Said
 from everloop.evaluation.otherwise import Otherwise
@@ -20,7 +21,7 @@ from everloop.inference import columns_from_lists
 from everloop.journal import Writer
 from everloop.loop.evaluating import Evaluated, answered_of, evaluate_version, version_of
 from everloop.loop.evaluation_page import otherwise_told, page, ways_of
-from everloop.loop.what_if import AskedOtherwise, ask_otherwise, with_attacks, with_counterfactuals
+from everloop.loop.what_if import AskedOtherwise, ask_otherwise, ask_why, with_attacks, with_counterfactuals
 from everloop.loop.workspace import Workspace, opened
 from everloop.types import Prediction, new_id
 
@@ -130,6 +131,26 @@ def test_labels_of_any_kind_are_told_by_their_names(answer: Said, truth: object,
     one = Otherwise("row 1", answer, "another", [Counterfactual([Change("a", 1.0, None)], answer)], truth)
     assert told in otherwise_told(one)
     assert ways_of(one)[0]["answer"] in told
+
+
+@pytest.mark.parametrize("asked", ["5", "prediction"])
+def test_why_an_answer_is_what_it_is(workspace: Workspace, asked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model = workspace.model(version_of(workspace, None)["bundle"])
+    inputs = {n: v[4:5] for n, v in answered_of(workspace, version_of(workspace, None)).inputs.items()}
+    if asked == "prediction":
+        lists = {name: [None, *values.tolist()] for name, values in inputs.items()}
+        asked = journalled(workspace, Prediction(workspace.name, "v1", lists, {}))
+    found = ask_why(workspace, asked, 0 if asked == "5" else 1)
+    probability = model.predict(inputs)["probability"][0]
+    assert found.answer == pytest.approx(probability.max())
+    assert found.of_class == model.manifest.classes[probability.argmax()]
+    assert found.base + sum(found.values.values()) == pytest.approx(found.answer, abs=1e-6)
+    assert found.inputs == {name: values[0] for name, values in inputs.items()}
+    other = next(str(one) for one in model.manifest.classes if one != found.of_class)
+    explain("5", of_class=other, project=workspace.folder)
+    assert f"row 5: the probability of {other} is " in capsys.readouterr().out
+    with pytest.raises(UsageError, match="class 'maybe' is unknown: one of"):
+        ask_why(workspace, "5", of_class="maybe")
 
 
 def test_the_commands_print_what_was_found(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import ensemble
 from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -129,6 +130,12 @@ def test_xgboost_is_asked_for_ranges_of_rounds() -> None:
     assert found.training == sorted(found.training, reverse=True)
     assert len(found.out_of_time) == 4
     assert found.parameters == {"missing": "nan", "deep": False}
+
+
+def test_a_function_among_the_parameters_is_told_by_its_name() -> None:
+    rows = table("regression")
+    told = curves_of(problem("regression", rows), KNeighborsRegressor(weights=table), rows, rows[:0])
+    assert told.parameters["weights"] == "table"
 
 
 def test_an_estimator_that_cannot_be_asked_fails_no_training() -> None:

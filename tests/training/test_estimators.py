@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,12 @@ def forest(trees=5, seed=None):
 
 def linear():
     return LinearRegression()
+
+
+def boosted():
+    import xgboost
+
+    return make_pipeline(StandardScaler(), xgboost.XGBClassifier(n_estimators=3, max_depth=2))
 
 
 def value():
@@ -126,6 +133,18 @@ def test_the_last_step_sees_float32_and_the_others_float64(folder: Path) -> None
     forest = build("ever_test.model:forest", folder, {}, seed=0, task="regression").fit(rows, [1.0, 2.0, 3.0])
     scaled = forest[:-1].transform(rows)
     assert scaled[:, 0].tolist() == scaled[:, 1].tolist()
+
+
+@pytest.mark.parametrize("classes", [("no", "yes"), (3, 8), (1, 2, 5)], ids=str)
+@pytest.mark.parametrize("graph", [True, False])
+def test_xgboost_learns_classes_as_they_are(folder: Path, classes: tuple[Any, ...], graph: bool) -> None:
+    rows = pd.DataFrame({"a": np.arange(60.0), "b": 0.0})
+    target = np.array(classes)[np.arange(60) * len(classes) // 60]
+    built = build("ever_test.model:boosted", folder, {}, seed=7, task="classification", graph=graph)
+    assert (built.steps[-1][1].max_depth, built.steps[-1][1].random_state) == (2, 7)
+    built.fit(rows, target)
+    assert built.classes_.tolist() == list(classes)
+    assert built.predict(rows).tolist() == target.tolist()
 
 
 def test_rows_are_prepared_by_the_features_function(folder: Path) -> None:

@@ -8,8 +8,9 @@ import onnx
 import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.compose import make_column_transformer
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     GradientBoostingRegressor,
@@ -19,16 +20,19 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer, StandardScaler
 from tests.training.tables import exported, made, real, run
+from xgboost import XGBRegressor
 
 from everloop.data import Schema, conform, infer
 from everloop.errors import ParityError, UsageError
 from everloop.training import to_onnx
 from everloop.training.estimators import with_cast
+from everloop.training.xgboost_classes import XGBClassifier
 from everloop.types import Column
 
 REGRESSORS = [
@@ -37,6 +41,7 @@ REGRESSORS = [
     LinearRegression(),
     GradientBoostingRegressor(n_estimators=20, random_state=0),
     LGBMRegressor(n_estimators=20, n_jobs=1, verbose=-1),
+    XGBRegressor(n_estimators=20, n_jobs=1),
 ]
 CLASSIFIERS = [
     HistGradientBoostingClassifier(max_iter=20, random_state=0),
@@ -44,6 +49,7 @@ CLASSIFIERS = [
     LogisticRegression(max_iter=1000),
     GradientBoostingClassifier(n_estimators=20, random_state=0),
     LGBMClassifier(n_estimators=20, n_jobs=1, verbose=-1),
+    XGBClassifier(n_estimators=20, n_jobs=1),
 ]
 ENCODERS = [
     OneHotEncoder(handle_unknown="ignore"),
@@ -57,7 +63,7 @@ def piped(model: Any, encoder: Any) -> Any:
     columns = make_column_transformer(
         (encoder, ["city"]), (make_pipeline(SimpleImputer(), StandardScaler()), ["a", "b"]), remainder="passthrough"
     )
-    return make_pipeline(columns, model)
+    return make_pipeline(columns, clone(model))
 
 
 def name_of(value: Any) -> str:
@@ -236,6 +242,25 @@ def test_words_as_a_person_splits_them() -> None:
     rows = conform(frame.assign(time=np.arange(80.0)), schema)
     words = make_column_transformer((TfidfVectorizer(token_pattern="[a-z]+"), "text"), sparse_threshold=0)
     exported(make_pipeline(words, LogisticRegression()), rows, schema)
+
+
+@pytest.mark.parametrize(
+    "first", [PCA(2), SelectKBest(f_regression, k=2), QuantileTransformer(n_quantiles=20)], ids=name_of
+)
+def test_a_pipeline_of_numbers_may_begin_with_any_step(first: Any) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(300, 3)), columns=list("abc")).assign(time=np.arange(300.0))
+    frame["y"] = frame["a"] + frame["b"] ** 2
+    schema = infer(frame, target="y", time="time")
+    exported(make_pipeline(first, LinearRegression()), conform(frame, schema), schema)
+
+
+def test_what_has_no_converter_is_told_what_serves_it() -> None:
+    rows = pd.DataFrame({"a": np.arange(20.0)})
+    model = TransformedTargetRegressor(LinearRegression(), func=np.log1p, inverse_func=np.expm1)
+    fitted = with_cast(model).fit(rows, np.arange(20.0))
+    with pytest.raises(UsageError, match=r'TransformedTarget.* cannot be exported .*or say runtime = "native" in'):
+        to_onnx(fitted, (Column("a", "float64"),), "regression")
 
 
 def test_logarithms_of_word_counts_are_refused() -> None:

@@ -33,6 +33,14 @@ def test_a_graph_that_answers_otherwise_is_refused() -> None:
         check_parity(other, answers, rows, schema.inputs, "regression", float(rows["y"].std()))
 
 
+def test_a_graph_that_does_not_run_is_refused_with_the_way_out() -> None:
+    rows, schema = made()
+    graph, answers = exported(piped(LinearRegression(), ENCODER), rows, schema)
+    for broken, inputs in ((graph[:50], schema.inputs), (graph, schema.inputs[:-1])):
+        with pytest.raises(ParityError, match=r'does not answer the rows it was trained on .*say runtime = "native"'):
+            check_parity(broken, answers, rows, inputs, "regression", 1.0)
+
+
 def test_probabilities_are_compared_not_labels() -> None:
     rows, schema = made(("no", "yes"))
     graph, answers = exported(piped(LogisticRegression(), ENCODER), rows, schema)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.svm import LinearSVC
 
 from everloop.errors import UsageError
 from everloop.evaluation import losses
@@ -75,6 +76,16 @@ def test_what_turned_round_days_ago_leaves_only_the_newest_rows(days: float, nam
     choice = choose(*turned(0, days))
     assert choice.recipe.name in names
     assert "on the newest" in choice.reason
+
+
+def test_too_few_blocks_are_told_with_what_gives_more() -> None:
+    problem, rows, times = regression(days=4)
+    found = choose(problem, rows, times)
+    assert found.recipe == EVERYTHING
+    assert found.reason == (
+        "everything: 2 out-of-time blocks cannot tell rivals apart; "
+        "a shorter [training] horizon or [monitoring] block gives more"
+    )
 
 
 def test_nothing_is_chosen_by_chance() -> None:
@@ -163,6 +174,16 @@ def test_classes_that_a_window_lacks_have_no_probability() -> None:
     assert answers.shape == (300, 3)
     assert (answers[:, 2] == 0).all()
     assert answers.sum(1) == pytest.approx(1.0)
+
+
+def test_a_classifier_without_probabilities_is_told_what_gives_them() -> None:
+    rows = pd.DataFrame({"x": np.arange(60.0), "y": ["a", "b"] * 30})
+    problem = Problem("classification", ("x",), "y", ("a", "b"), LinearSVC, lambda _, answers: answers, horizon=7 * DAY)
+    trained = fit_recipe(problem, rows, np.arange(60.0) * DAY, EVERYTHING, 59 * DAY)
+    with pytest.raises(
+        UsageError, match=r"no probabilities: wrap what it returns in scikit-learn's CalibratedClassifi"
+    ):
+        trained.answers(rows)
 
 
 def test_old_rows_and_live_ones_are_neighbours_whatever_lies_between() -> None:

@@ -24,6 +24,7 @@ from everloop.cli import (
     elastic,
     evaluate,
     events,
+    explain,
     feedback,
     gc,
     image,
@@ -79,7 +80,7 @@ VERBS = (
     run.run, tune.tune, deploy.deploy, approve.approve, promote.promote, rollback.rollback,
     status.status, show.show, lineage.lineage, gc.gc, track.track, serve.serve, controller.controller,
     events.events,
-    monitor.monitor, drift.drift, evaluate.evaluate, counterfactual.counterfactual, card.card,
+    monitor.monitor, drift.drift, evaluate.evaluate, explain.explain, counterfactual.counterfactual, card.card,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

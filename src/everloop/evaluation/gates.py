@@ -146,7 +146,9 @@ def _bounded(name: str, low: float | None, high: float | None, sure: bool) -> Ch
             return Verdict(name, "fail", f"{told} {verb} below {low:.4g}", bounds)
         if high is not None and most > high:
             return Verdict(name, "fail", f"{told} {verb} above {high:.4g}", bounds)
-        return Verdict(name, "pass", f"{told} is within bounds", bounds)
+        kept = [f"not below {low:.4g}"] if low is not None else []
+        kept += [f"not above {high:.4g}"] if high is not None else []
+        return Verdict(name, "pass", f"{told} is {' and '.join(kept)}", bounds)
 
     return Check(name, judge)
 

@@ -32,6 +32,7 @@ def judged_on(found: Evaluation) -> str:
     if found.block:
         drawn = f"{found.blocks:,} blocks of {found.block / 3600:.4g} hours again, since rows of one are alike"
     told = f"Judged on {found.rows:,} rows{span}, by answers of fits that had not seen them."
+    told += " They are raw; a gate judges them as they would be served, corrected where [recalibration] is on."
     return f"{told} Intervals are 95 %, by drawing {drawn}."
 
 

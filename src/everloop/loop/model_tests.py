@@ -14,7 +14,16 @@ import msgspec
 
 from everloop import registry
 from everloop.data.sources.files import matches
-from everloop.errors import CheckError, DataError, EverloopError, SettingsError, StepError, UsageError, close_match
+from everloop.errors import (
+    BundleError,
+    CheckError,
+    DataError,
+    EverloopError,
+    SettingsError,
+    StepError,
+    UsageError,
+    close_match,
+)
 from everloop.evaluation.checked import Checked, held
 from everloop.loop.bundle_tests import behaviour, parity, serving
 from everloop.loop.developing import ask_of, developer
@@ -80,6 +89,11 @@ def examine_model(workspace: Workspace, version: str | None = None, tell: Tell =
         tell("learning")
         checks += _learning(subject)
         tell("answers")
+        try:
+            subject.workspace.model(str(subject.bundle))
+        except BundleError as error:
+            unanswered = Checked("bundle answers as the model", "failed", str(error))
+            return _examined(subject.version, [*checks, unanswered, *serving(subject.workspace, subject.bundle)], skip)
         source = subject.arguments["rows"], subject.arguments["schema"], subject.arguments["ask"]
         checks.append(parity(subject.workspace, subject.bundle, *source, subject.arguments["choice"]))
         checks += behaviour(subject.workspace, subject.bundle)

@@ -209,12 +209,13 @@ def choose_window(rows: pd.DataFrame, schema: Schema, ask: Ask) -> Chosen:
     """Choose what to train on by rolling-origin evaluation on the newest rows."""
     rows = decoded(rows, schema.inputs)
     watched, times = Watched(problem_of(schema, ask, project_folder())), event_times(rows, schema.time)
-    recipe = EVERYTHING if ask.first and ask.window == "auto" else fixed(ask.window)
+    first = ask.first and ask.window == "auto"
+    recipe = EVERYTHING if first else fixed(ask.window)
     choice = choose(watched.problem, rows, times, AUTO if recipe is None else (recipe,))
     told = Window(
         choice.recipe.name,
         choice.recipe,
-        choice.reason,
+        f"{EVERYTHING.name}: the first version; windows compete from the next one on" if first else choice.reason,
         choice.scores,
         len(rows),
         float(times[0]),

@@ -14,12 +14,21 @@ from everloop.evaluation.counterfactuals import changeable
 from everloop.evaluation.explanations import Predict
 from everloop.evaluation.otherwise import Otherwise, otherwise, worst_otherwise
 from everloop.inference import Model, columns_from_lists
+from everloop.inference.explained import explain_rows
 from everloop.journal.search import find
 from everloop.loop.evaluating import Evaluated, answered_of, answering, version_of
 from everloop.loop.workspace import Workspace
 from everloop.types import Prediction
 
-__all__ = ["AskedOtherwise", "ask_otherwise", "check_askable", "with_attacks", "with_counterfactuals"]
+__all__ = [
+    "AskedOtherwise",
+    "AskedWhy",
+    "ask_otherwise",
+    "ask_why",
+    "check_askable",
+    "with_attacks",
+    "with_counterfactuals",
+]
 
 
 class AskedOtherwise(msgspec.Struct, frozen=True):
@@ -29,6 +38,21 @@ class AskedOtherwise(msgspec.Struct, frozen=True):
     version: str
     kept: list[str]
     otherwise: Otherwise
+
+
+class AskedWhy(msgspec.Struct, frozen=True):
+    """Why the answer to a row is what it is: `base` and all `values` add up to `answer`."""
+
+    model: str
+    version: str
+    row: str
+    inputs: dict[str, Any]
+    of_class: str | int | float | bool | None
+    answer: float
+    base: float
+    values: dict[str, float]
+    errors: dict[str, float]
+    method: str
 
 
 def check_askable(workspace: Workspace, id: str | None, *, attacks: bool, counterfactuals: bool) -> None:
@@ -71,19 +95,40 @@ def ask_otherwise(
     A prediction is asked of the version that answered it, corrected as it was then, in its row `place`. Sensitive
     columns keep their values, as those of `keep` do, unless `free` names them.
     """
+    name, id, found, level = _row(workspace, asked, place, version)
+    row = version_of(workspace, id)
+    rows = answered_of(workspace, row)
+    kept, predict = _kept(workspace, rows.inputs, keep, free), _asking(workspace.model(row["bundle"]), id, level)
+    return AskedOtherwise(workspace.name, id, kept, otherwise(name, found, rows, predict, wanted, kept))
+
+
+def ask_why(
+    workspace: Workspace, asked: str, place: int = 0, version: str | None = None, of_class: str | None = None
+) -> AskedWhy:
+    """Return how far each column moved the raw answer to a row: a judged one, by its number, or a predicted one."""
+    name, id, found, _ = _row(workspace, asked, place, version)
+    model = workspace.model(version_of(workspace, id)["bundle"])
+    wanted = next((one for one in model.manifest.classes if str(one) == of_class), of_class)
+    (told,) = explain_rows(model, found, of_class=wanted)
+    plain = {n: v[0].item() if hasattr(v[0], "item") else v[0] for n, v in found.items() if v.ndim == 1}
+    told |= {"row": name, "of_class": told.pop("class", None), "inputs": plain}
+    return AskedWhy(model=workspace.name, version=id, **told)
+
+
+def _row(
+    workspace: Workspace, asked: str, place: int, version: str | None
+) -> tuple[str, str, dict[str, NDArray[Any]], Sequence[float]]:
+    """Return a row's name, the version that is asked, its columns, and the level that it was answered with."""
     prediction = None if asked.isdecimal() else _prediction(workspace, asked)
     if place and not prediction:
         raise UsageError(
             f"--row {place} is of a prediction of several; {asked} is a judged row by itself: leave it out"
         )
     row = version_of(workspace, version or (prediction.version if prediction else None))
-    model, rows = workspace.model(row["bundle"]), answered_of(workspace, row)
-    kept = _kept(workspace, rows.inputs, keep, free)
-    found = _predicted(model, prediction, place) if prediction else _judged(rows.inputs, int(asked))
-    level = prediction.level if prediction and version is None else ()
-    predict = _asking(model, row["id"], level)
-    name = asked if prediction else f"row {asked}"
-    return AskedOtherwise(workspace.name, row["id"], kept, otherwise(name, found, rows, predict, wanted, kept))
+    if prediction is None:
+        return f"row {asked}", row["id"], _judged(answered_of(workspace, row).inputs, int(asked)), ()
+    found = _predicted(workspace.model(row["bundle"]), prediction, place)
+    return asked, row["id"], found, prediction.level if version is None else ()
 
 
 def _asking(model: Model, version: str, level: Sequence[float] = ()) -> Predict:

@@ -6,18 +6,15 @@ import contextlib
 import os
 import struct
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from everloop.bundles import trusted
 from everloop.errors import EverloopError, NotFoundError, RequestError
-from everloop.inference import Model, columns_from_lists, judged_rows
-from everloop.inference.shapley import explain
+from everloop.inference import Model, columns_from_lists
+from everloop.inference.explained import BACKGROUND, explain_rows
 from everloop.journal.search import find
 from everloop.types import Explanation, Prediction
 
@@ -36,7 +33,7 @@ class Order(msgspec.Struct):
     version: str = ""
     inputs: dict[str, list[Any]] = {}
     prediction: str = ""
-    background: int = 32
+    background: int = BACKGROUND
     seed: int = 0
     of_class: str | int | float | bool | None = None
     native: list[str] | None = None
@@ -96,46 +93,10 @@ def _answer(order: Order, models: dict[str, Model]) -> Reply:
         while len(models) >= KEPT:
             del models[next(iter(models))]
         models[bundle] = Model.load(Path(bundle), trusted(Path(order.keys)), native=order.native)
-    rows = _explained(models[bundle], order)
-    return Reply(Explanation(order.version, rows, asked))
-
-
-def _explained(model: Model, order: Order) -> list[dict[str, Any]]:
-    """Return one explanation a row."""
+    model = models[bundle]
     inputs = model.guards.clip(columns_from_lists(model.manifest.inputs, order.inputs))
-    background = _background(model, order.background, order.seed)
-    classes = model.manifest.classes
-    if order.of_class is not None and order.of_class not in classes:
-        raise RequestError(f"class {order.of_class!r} is unknown: one of {', '.join(map(str, classes)) or 'none'}")
-    told = []
-    for place in range(len(next(iter(inputs.values())))):
-        row = {name: array[place : place + 1] for name, array in inputs.items()}
-        column = _class_of(model, row, order.of_class) if classes else 0
-
-        def predict(feeds: dict[str, NDArray[Any]], column: int = column) -> NDArray[np.float64]:
-            found = model.predict(feeds)
-            if classes:
-                return found["probability"][:, column].astype(np.float64)
-            return found["prediction"].astype(np.float64)
-
-        one = msgspec.to_builtins(explain(predict, row, background, seed=order.seed))
-        told.append({"row": place, **({"class": classes[column]} if classes else {}), **one})
-    return told
-
-
-def _class_of(model: Model, row: Mapping[str, NDArray[Any]], asked: Any) -> int:
-    """Return the place of the class that is asked for, else of the likeliest one."""
-    if asked is not None:
-        return model.manifest.classes.index(asked)
-    return int(model.predict(row)["probability"][0].argmax())
-
-
-def _background(model: Model, count: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Return so many of the rows that the model was judged on, drawn without those that are no columns of it."""
-    columns = judged_rows(model.bundle).inputs
-    rows = len(next(iter(columns.values())))
-    chosen = np.sort(np.random.default_rng(seed).choice(rows, min(count, rows), replace=False))
-    return {name: array[chosen] for name, array in columns.items()}
+    rows = explain_rows(model, inputs, order.background, order.seed, order.of_class)
+    return Reply(Explanation(order.version, rows, asked))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from requests.exceptions import ConnectionError as RequestConnectionError
 from requests.exceptions import RequestException
 
 from everloop.errors import EverloopError
+from everloop.shippers.mlflow_model import GRAPH, write_model
 from everloop.shippers.mlflow_tuning import TuningRuns
 from everloop.shippers.outbox import Entry, RefusedError, UnreachableError
 from everloop.tracking import RunRecord, plots
@@ -156,6 +157,10 @@ class MlflowTarget:
             self._client.log_inputs(run, datasets=[DatasetInput(_dataset(record))])
         if record.bundle is not None:
             self._client.log_artifacts(run, str(record.bundle.path), "bundle")
+        if record.bundle is not None and GRAPH in record.bundle.files:
+            with tempfile.TemporaryDirectory(prefix="everloop-model-") as folder:
+                write_model(record.bundle.files[GRAPH], Path(folder) / "model")
+                self._client.log_artifacts(run, str(Path(folder) / "model"), "model")
         with tempfile.TemporaryDirectory(prefix="everloop-plots-") as folder:
             for name, image in _plots(record).items():
                 (Path(folder) / name).write_bytes(image)
@@ -171,16 +176,16 @@ class MlflowTarget:
         return known
 
     def _new_version(self, model: str, row: dict[str, Any]) -> Any:
-        run = self._run(row["run"])
-        if run is None:
+        run, record = self._run(row["run"]), self._read(row["run"])
+        if run is None or record is None:
             raise RefusedError(f"the store does not know run {row['run']} of {row['id']}")
-        if record := self._read(row["run"]):
-            tags = [RunTag(name, value) for name, value in _tags(record).items()]
-            self._client.log_batch(run.info.run_id, tags=[*tags, RunTag("mlflow.runName", record.title)])
+        tags = [RunTag(name, value) for name, value in _tags(record).items()]
+        self._client.log_batch(run.info.run_id, tags=[*tags, RunTag("mlflow.runName", record.title)])
+        answers = "model" if record.bundle is not None and GRAPH in record.bundle.files else "bundle"
         self._model(model)
         return self._client.create_model_version(
             model,
-            source=f"{run.info.artifact_uri}/bundle",
+            source=f"{run.info.artifact_uri}/{answers}",
             run_id=run.info.run_id,
             tags=_version_tags(row),
             description=str(row["window"].get("reason", "")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
 from typing import Any
 
 import msgspec
@@ -103,7 +104,8 @@ def _parts(estimator: Any) -> tuple[list[Any], Any]:
 
 def _plain(model: Any) -> dict[str, Json]:
     found = model.get_params(deep=False)
-    return {k: v if isinstance(v, str | bool | int | None) or _finite(v) else str(v) for k, v in found.items()}
+    plain = {k: v if isinstance(v, str | bool | int | None) or _finite(v) else str(v) for k, v in found.items()}
+    return plain | {k: v.__qualname__ for k, v in found.items() if isinstance(v, FunctionType)}  # not where it lies
 
 
 def _finite(value: Any) -> bool:

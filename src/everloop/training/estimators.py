@@ -82,6 +82,7 @@ def build(
     if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
         raise UsageError(f"{reference!r} returned {type(estimator).__name__}: a scikit-learn estimator is needed")
     _check_task(reference, estimator, task)
+    estimator = _of_any_classes(estimator)
     open_seeds = {
         k: seed for k, v in estimator.get_params(deep=True).items() if k.endswith("random_state") and v is None
     }
@@ -101,6 +102,18 @@ def _check_task(reference: str, estimator: Any, task: Task) -> None:
     else:
         return
     raise UsageError(f"{reference!r} {told}, or say [data] task")
+
+
+def _of_any_classes(estimator: Any) -> Any:
+    """Return the estimator with a classifier of XGBoost at its end that takes classes as they are."""
+    steps = getattr(estimator, "steps", None)
+    last = steps[-1][1] if steps else estimator
+    if (type(last).__module__, type(last).__name__) != ("xgboost.sklearn", "XGBClassifier"):
+        return estimator
+    from everloop.training.xgboost_classes import XGBClassifier
+
+    taught = XGBClassifier(**last.get_params())
+    return estimator.set_params(**{steps[-1][0]: taught}) if steps else taught
 
 
 def prepare(reference: str | None, folder: Path, rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from everloop.errors import ParityError, UsageError
+from everloop.training.fronts import MATRIX
 from everloop.types import Column, Task
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["OPSETS", "matrix_to_onnx", "to_onnx"]
 
 OPSETS = {"": 19, "ai.onnx.ml": 3}
+OUTPUTS: dict[Task, list[str]] = {"regression": ["prediction"], "classification": ["label", "probability"]}
 
 
 def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
@@ -30,11 +33,14 @@ def to_onnx(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
 
     Raises `UsageError` for an estimator that has no converter, `ParityError` for one that converts
     silently wrong (histogram boosting with native categories, logarithms of word counts). An estimator that has a
-    method `to_onnx(inputs, task)` exports itself; its graph must have these inputs and outputs.
+    method `to_onnx(inputs, task)` exports itself; its graph must have these inputs and outputs, at the end of a
+    pipeline one input, the matrix `features` of float32.
     """
     if hasattr(estimator, "to_onnx"):
         return _checked(estimator, inputs, task)
-    model = _converted(estimator, [(c.name, _tensor_type(c)) for c in inputs], [c.name for c in inputs], task)
+    if hasattr(getattr(estimator, "steps", [("", None)])[-1][1], "to_onnx"):
+        return _before_a_network(estimator, inputs, task)
+    model = _converted(estimator, [(c.name, _tensor_type(c)) for c in inputs], [c.name for c in inputs], OUTPUTS[task])
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -42,7 +48,28 @@ def matrix_to_onnx(estimator: Any, name: str, width: int, task: Task) -> onnx.Mo
     """Return the graph of an estimator that was fitted on a matrix of float32: one input of so many numbers a row."""
     from skl2onnx.common.data_types import FloatTensorType
 
-    return _converted(estimator, [(name, FloatTensorType([None, width]))], [name], task)
+    return _converted(estimator, [(name, FloatTensorType([None, width]))], [name], OUTPUTS[task])
+
+
+def _before_a_network(pipeline: Any, inputs: Sequence[Column], task: Task) -> bytes:
+    """Return the steps of a pipeline and, behind them, the graph that its last step makes of itself."""
+    import onnx
+    from onnx import compose
+
+    last = onnx.load_model_from_string(pipeline.steps[-1][1].to_onnx((), task))
+    ends = [(c.name, _tensor_type(c)) for c in inputs]
+    first = compose.add_prefix(
+        _converted(pipeline[:-1], ends, [c.name for c in inputs], [MATRIX]), "everloop_before_",
+        rename_inputs=False, rename_outputs=False,
+    )  # fmt: skip
+    first.ir_version = last.ir_version
+    newest: dict[str, int] = {}
+    for opset in (*first.opset_import, *last.opset_import):
+        newest[opset.domain] = max(opset.version, newest.get(opset.domain, 0))
+    for opset in (*first.opset_import, *last.opset_import):
+        opset.version = newest[opset.domain]
+    merged = compose.merge_models(first, last, [(MATRIX, MATRIX)])
+    return bytes(merged.SerializeToString(deterministic=True))
 
 
 def _checked(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
@@ -61,17 +88,20 @@ def _checked(estimator: Any, inputs: Sequence[Column], task: Task) -> bytes:
     return graph
 
 
-def _converted(estimator: Any, initial: list[tuple[str, Any]], inputs: Sequence[str], task: Task) -> onnx.ModelProto:
+def _converted(
+    estimator: Any, initial: list[tuple[str, Any]], inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
     """Return the converter's graph, made right and alike in every process, its inputs and outputs named."""
     from skl2onnx import convert_sklearn
     from sklearn.base import is_classifier
     from sklearn.feature_extraction.text import CountVectorizer
 
     _register_lightgbm()
+    _register_xgboost()
     _register_imputer()
     _refuse_native_categories(estimator)
     _refuse_logarithms_of_counts(estimator)
-    pipeline = _with_float32_thresholds(estimator)
+    pipeline = _with_columns_joined(_with_float32_thresholds(estimator), initial)
     options: dict[Any, Any] = {id(step): {"zipmap": False} for step in _walk(pipeline) if is_classifier(step)}
     options |= {id(step): _tokens(step) for step in _walk(pipeline) if isinstance(step, CountVectorizer)}
     try:
@@ -86,9 +116,11 @@ def _converted(estimator: Any, initial: list[tuple[str, Any]], inputs: Sequence[
             )
     except Exception as error:  # the converters raise bare exceptions of many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(f"{_name(estimator)} cannot be exported to ONNX: {reason}") from error
+        raise UsageError(
+            f"{_name(estimator)} cannot be exported to ONNX: {reason.rstrip('.')}; "
+            'change that step, or say runtime = "native" in [training]'
+        ) from error
     _keep_float64(model)
-    outputs = ["prediction"] if task == "regression" else ["label", "probability"]
     _rename(model, [*inputs, *outputs])  # the converter changes names such as `a-b`
     model.doc_string, model.producer_name, model.producer_version = "", "everloop", ""
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)  # the converter's order changes by process
@@ -114,6 +146,22 @@ def _with_float32_thresholds(estimator: Any) -> Any:
                 rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
                 tree.nodes["num_threshold"] = rounded.astype(np.float64)
     return estimator
+
+
+def _with_columns_joined(estimator: Any, initial: list[tuple[str, Any]]) -> Any:
+    """Return a pipeline over numbers that puts its columns together first: most converters take a single input."""
+    from skl2onnx.common.data_types import DoubleTensorType
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    numbers = len(initial) > 1 and all(type(kind) is DoubleTensorType for _, kind in initial)
+    if not (numbers and isinstance(estimator, Pipeline)) or isinstance(estimator.steps[0][1], ColumnTransformer):
+        return estimator
+    names = [name for name, _ in initial]
+    every = ColumnTransformer([("columns", "passthrough", names)]).fit(
+        pd.DataFrame(np.zeros((1, len(names))), columns=names)
+    )
+    return Pipeline([("everloop_columns", every), *estimator.steps])
 
 
 def _tensor_type(column: Column) -> Any:
@@ -197,6 +245,31 @@ def _register_lightgbm() -> None:
         LGBMRegressor, "LgbmRegressor", calculate_linear_regressor_output_shapes, convert_lightgbm,
         options={"split": None},
     )  # fmt: skip
+
+
+def _register_xgboost() -> None:
+    """Teach skl2onnx XGBoost's estimators, where XGBoost is installed."""
+    try:
+        from xgboost import XGBClassifier, XGBRegressor
+    except ImportError:
+        return
+    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_classifier_output_shapes,
+        calculate_linear_regressor_output_shapes,
+    )
+
+    from everloop.training.xgboost_classes import XGBClassifier as OfAnyClasses
+
+    for number, kind in enumerate((XGBClassifier, OfAnyClasses)):
+        update_registered_converter(
+            kind, f"XGBoostClassifier{number}", calculate_linear_classifier_output_shapes, convert_xgboost,
+            options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
+        )  # fmt: skip
+    update_registered_converter(
+        XGBRegressor, "XGBoostRegressor", calculate_linear_regressor_output_shapes, convert_xgboost
+    )
 
 
 def _register_imputer() -> None:

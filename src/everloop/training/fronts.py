@@ -1,7 +1,8 @@
 """The way into a model: columns of a table as arrays of float32, by numpy in training, by the same steps in the graph.
 
 A number loses its mean and is divided by its deviation, a missing one is usual; a category is one of those that were
-seen, or another one; a pixel is a number from 0 to 1, channels first.
+seen, or another one; a pixel is a number from 0 to 1, channels first. A matrix, which earlier steps of a pipeline made
+of the table, is taken as it is.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from onnx import TensorProto, helper, numpy_helper
 from everloop.errors import UsageError
 from everloop.types import Column
 
-__all__ = ["Fronts", "Part", "fit_fronts"]
+__all__ = ["MATRIX", "Fronts", "Part", "fit_fronts"]
 
 Floats = NDArray[np.float32]
+MATRIX = "features"
+"""What a matrix is called where a network and a graph ask for columns."""
 MOST = 1000
 """Categories of a column; of more it is free text, which a pipeline of scikit-learn takes."""
 _TYPES = {
@@ -38,6 +41,7 @@ class Part(msgspec.Struct, frozen=True):
     mean: float = 0.0
     scale: float = 1.0
     words: tuple[str, ...] | None = None
+    matrix: bool = False
 
 
 class Fronts(msgspec.Struct, frozen=True):
@@ -45,14 +49,19 @@ class Fronts(msgspec.Struct, frozen=True):
 
     parts: tuple[Part, ...]
 
-    def arrays(self, rows: pd.DataFrame) -> dict[str, Floats]:
+    def arrays(self, rows: pd.DataFrame | Floats) -> dict[str, Floats]:
         """Return one array a column, of shape (rows, *shape)."""
+        if isinstance(rows, np.ndarray):
+            return {MATRIX: rows}
         return {part.name: _array(part, rows[part.name]) for part in self.parts}
 
     def graph(self, inputs: Sequence[Column]) -> tuple[onnx.GraphProto, dict[str, str]]:
         """Return the steps as a graph of the model's inputs, and the name of each column's array in it."""
         graph, names = onnx.GraphProto(name="model"), dict[str, str]()
         columns = {column.name: column for column in inputs}
+        if self.parts[0].matrix:
+            graph.input.append(helper.make_tensor_value_info(MATRIX, TensorProto.FLOAT, [None, *self.parts[0].shape]))
+            return graph, {MATRIX: MATRIX}
         for place, part in enumerate(self.parts):
             column = columns[part.name]
             shape = [None, *(column.shape or (1,))]
@@ -61,8 +70,10 @@ class Fronts(msgspec.Struct, frozen=True):
         return graph, names
 
 
-def fit_fronts(rows: pd.DataFrame) -> Fronts:
+def fit_fronts(rows: pd.DataFrame | Floats) -> Fronts:
     """Return what a table shows of its columns: arrays, texts, or numbers."""
+    if isinstance(rows, np.ndarray):
+        return Fronts((Part(MATRIX, (rows.shape[1],), matrix=True),))
     return Fronts(tuple(_fitted(str(name), rows[name]) for name in rows.columns))
 
 
@@ -73,7 +84,9 @@ def _fitted(name: str, values: pd.Series[Any]) -> Part:
     if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
         words = tuple(sorted({str(value) for value in values}))
         if len(words) > MOST:
-            raise UsageError(f"column {name!r} holds {len(words)} different texts: take a pipeline that counts words")
+            raise UsageError(
+                f"column {name!r} holds {len(words)} different texts: count words before it (TfidfVectorizer)"
+            )
         return Part(name, (len(words) + 1,), words=words)
     numbers = values.to_numpy(dtype=np.float64)
     known = numbers[~np.isnan(numbers)]

@@ -114,10 +114,10 @@ def main() -> None:
 
 
 def _saved(estimator: Any) -> tuple[str, bytes]:
-    library = type(estimator).__module__.partition(".")[0]
-    if library == "lightgbm":
+    libraries = {kind.__module__.partition(".")[0] for kind in type(estimator).__mro__}
+    if "lightgbm" in libraries:
         return "lightgbm", estimator.booster_.model_to_string().encode()
-    if library == "xgboost":
+    if "xgboost" in libraries:
         return "xgboost", bytes(estimator.get_booster().save_raw("json"))
     return "skops", _skops().dumps(estimator)
 

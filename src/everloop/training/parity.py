@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from everloop.errors import ParityError
+from everloop.errors import BundleError, ParityError, RequestError
 from everloop.inference import media_of, tensor_of
 from everloop.inference.runtimes.onnx import OnnxRuntime
 from everloop.types import Column, Task
@@ -28,10 +28,17 @@ def check_parity(
     A regression row differs when it is off by more than 1e-3 of the target's `spread` (its standard
     deviation), a classification row when a probability is off by more than 1e-3. At most 0.1 % may.
     """
-    runtime, name = OnnxRuntime(graph), "prediction" if task == "regression" else "probability"
+    name = "prediction" if task == "regression" else "probability"
     size = PART if media_of(inputs) else max(1, len(rows))
     parts = [rows.iloc[start : start + size] for start in range(0, len(rows), size)]
-    found = [runtime.predict({c.name: tensor_of(c, part[c.name]) for c in inputs})[name] for part in parts]
+    try:
+        runtime = OnnxRuntime(graph)
+        found = [runtime.predict({c.name: tensor_of(c, part[c.name]) for c in inputs})[name] for part in parts]
+    except (BundleError, RequestError) as error:
+        raise ParityError(
+            f"the ONNX graph does not answer the rows it was trained on ({str(error).rstrip('.')}): the bundle is "
+            'refused; change the step that was added last, or say runtime = "native" in [training]'
+        ) from error
     served = np.concatenate(found).astype(np.float64)
     return check_answers(served.reshape(answers.shape), answers, task, spread, "the ONNX graph")
 

@@ -29,7 +29,8 @@ class TorchModel(BaseEstimator):  # type: ignore[misc]
     """Trains the module that `network(shapes, outputs)` returns, by Adam, on the CPU, the same at every time.
 
     `shapes` holds, by column, the shape of one row: images are (channels, height, width), videos (frames, channels,
-    height, width), numbers (1,), categories one number each. The module's `forward` takes a mapping of such tensors
+    height, width), numbers (1,), categories one number each; at the end of a pipeline `features` alone, the numbers
+    that its other steps make of a row. The module's `forward` takes a mapping of such tensors
     and returns (rows, outputs): logits of the classes, or one number. `target = "log"` learns the logarithm of a
     positive number. After `fit`, `loss_curve_` holds the mean training loss of each epoch.
     """
@@ -47,9 +48,9 @@ class TorchModel(BaseEstimator):  # type: ignore[misc]
         self.network, self.epochs, self.batch, self.learning_rate = network, epochs, batch, learning_rate
         self.weight_decay, self.target, self.random_state = weight_decay, target, random_state
 
-    def fit(self, rows: pd.DataFrame, target: Any) -> TorchModel:
+    def fit(self, rows: Any, target: Any) -> TorchModel:
         """Train on all rows, in an order that the seed gives."""
-        torch = _torch()
+        torch, rows = _torch(), _dense(rows)
         self.fronts_ = fit_fronts(rows)
         answers, outputs, loss = self._answers(np.asarray(target))
         shapes = {part.name: part.shape for part in self.fronts_.parts}
@@ -63,18 +64,24 @@ class TorchModel(BaseEstimator):  # type: ignore[misc]
             torch.random.set_rng_state(before)
         return self
 
-    def predict(self, rows: pd.DataFrame) -> NDArray[Any]:
+    def predict(self, rows: Any) -> NDArray[Any]:
         """Return one value, or one class, a row."""
         if hasattr(self, "classes_"):
             return np.asarray(self.classes_[self._raw(rows).argmax(axis=1)])
         values = self._raw(rows)[:, 0].astype(np.float64) * self.scale_ + self.mean_
         return np.exp(values) if self.target == "log" else values
 
-    def predict_proba(self, rows: pd.DataFrame) -> NDArray[Any]:
+    def predict_proba(self, rows: Any) -> NDArray[Any]:
         """Return one probability a class and row."""
         raw = self._raw(rows).astype(np.float64)
         powers = np.exp(raw - raw.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def score(self, rows: Any, target: Any) -> float:
+        """Return the share of right classes, or R2 of numbers, as scikit-learn's own estimators do."""
+        from sklearn.metrics import accuracy_score, r2_score
+
+        return float((accuracy_score if hasattr(self, "classes_") else r2_score)(target, self.predict(rows)))
 
     def to_onnx(self, inputs: Sequence[Column], task: Task) -> bytes:
         """Return the graph: columns in, the module, and the answer as a model of scikit-learn gives it."""
@@ -137,11 +144,11 @@ class TorchModel(BaseEstimator):  # type: ignore[misc]
         module.eval()
         return curve
 
-    def _raw(self, rows: pd.DataFrame) -> NDArray[np.float32]:
-        torch, found = _torch(), [np.zeros((0, len(getattr(self, "classes_", "1"))), np.float32)]
+    def _raw(self, rows: Any) -> NDArray[np.float32]:
+        torch, rows, found = _torch(), _dense(rows), [np.zeros((0, len(getattr(self, "classes_", "1"))), np.float32)]
         with torch.no_grad():
             for start in range(0, len(rows), PART):
-                arrays = self.fronts_.arrays(rows.iloc[start : start + PART])
+                arrays = self.fronts_.arrays(rows[start : start + PART])
                 found.append(self.module_({name: torch.from_numpy(a) for name, a in arrays.items()}).numpy())
         return np.concatenate(found)
 
@@ -167,12 +174,34 @@ class TorchModel(BaseEstimator):  # type: ignore[misc]
                 Positional().eval(), given, file, dynamo=False, opset_version=OPSET, input_names=labels,
                 output_names=["raw"], dynamic_axes={name: {0: "rows"} for name in [*labels, "raw"]},
             )  # fmt: skip
+        self._check_rows(
+            file.getvalue(), {label: (3, *part.shape) for label, part in zip(labels, self.fronts_.parts, strict=True)}
+        )
         model = onnx.load_model_from_string(file.getvalue())
         model.doc_string = ""
         for node in model.graph.node:
             node.doc_string = ""
             del node.metadata_props[:]
         return model
+
+    def _check_rows(self, graph: bytes, shapes: Shapes) -> None:
+        """Raise `UsageError` where the graph answers as many rows as it was traced with and no others."""
+        from onnxruntime import InferenceSession, SessionOptions
+
+        options = SessionOptions()
+        options.log_severity_level = 4  # what it says is raised too
+        try:
+            session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            wanted = {value.name for value in session.get_inputs()}  # a module may leave a column out
+            given = {name: np.zeros(shape, np.float32) for name, shape in shapes.items() if name in wanted}
+            fits = len(session.run(["raw"], given)[0]) == 3
+        except Exception:  # ONNX Runtime raises its own kinds
+            fits = False
+        if not fits:
+            raise UsageError(
+                f"{type(self.module_).__name__}'s graph holds the number of rows it was exported with: "
+                "write x.flatten(1) or x.shape[0] in forward, not len(x)"
+            )
 
     def _end_with_value(self, graph: onnx.GraphProto) -> None:
         values = {"everloop_scale": self.scale_, "everloop_mean": self.mean_}
@@ -200,6 +229,13 @@ class TorchModel(BaseEstimator):  # type: ignore[misc]
         graph.node.append(helper.make_node("Gather", ["everloop_classes", "everloop_best"], ["label"]))
         graph.output.append(helper.make_tensor_value_info("label", kind, [None]))
         graph.output.append(helper.make_tensor_value_info("probability", TensorProto.FLOAT, [None, len(classes)]))
+
+
+def _dense(rows: Any) -> Any:
+    """Return a table as it is, and a matrix of any kind as an array of float32."""
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    return np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows, dtype=np.float32)
 
 
 def _torch() -> Any:

@@ -302,6 +302,11 @@ def _answers(problem: Problem, part: Part, rows: pd.DataFrame) -> Floats:
     if problem.task == "regression":
         found = np.asarray(part.estimator.predict(features), dtype=np.float64).reshape(len(rows))
     else:
+        if not hasattr(part.estimator, "predict_proba"):
+            raise UsageError(
+                "[training] model answers with classes and no probabilities: wrap what it returns in "
+                "scikit-learn's CalibratedClassifierCV"
+            )
         found = np.zeros((len(rows), len(problem.classes)))
         place = {value: i for i, value in enumerate(problem.classes)}
         found[:, [place[c] for c in part.estimator.classes_.tolist()]] = part.estimator.predict_proba(features)
@@ -365,6 +370,9 @@ def _compare(
             beyond[rival.name] = (
                 f"loss lower than {default.name}'s by {lower} on the newest {len(gain)} out-of-time blocks"
             )
+    if len(ages) < FEWEST:
+        few = f"{len(ages)} out-of-time block{'s' if len(ages) > 1 else ''} cannot tell rivals apart"
+        return default, f"{default.name}: {few}; a shorter [training] horizon or [monitoring] block gives more", scores
     if not beyond:
         return default, f"{default.name}: no rival is better beyond doubt on {len(ages)} out-of-time blocks", scores
     best = min((r for r in rivals if r.name in beyond), key=lambda r: scores[r.name]["newest"])
