@@ -6,6 +6,7 @@ import html.parser
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pytest
 from tests.loop.test_asking import NOW, Loop
 from tests.projects import write_project
@@ -76,6 +77,18 @@ def test_versions_are_evaluated_and_compared(tmp_path: Path, task: str) -> None:
             "<svg",
         ):
             assert words in told
+
+
+def test_rows_without_a_time_are_told_none(tmp_path: Path) -> None:
+    folder = cheap_project(tmp_path / "project")
+    (folder / "everloop.toml").write_text((folder / "everloop.toml").read_text().replace('time = "time"\n', ""))
+    table = pd.read_csv(folder / "data" / "history.csv").drop(columns="time")
+    table.to_csv(folder / "data" / "history.csv", index=False)
+    with opened(folder) as workspace:
+        Loop(workspace).controller.step(NOW)
+        told = evaluate_version(workspace).as_told()["evaluation"]
+    assert (told["start"], told["end"]) == (None, None)
+    assert {period["start"] for period in told["over_time"]} == {None}
 
 
 OWN = """

@@ -20,7 +20,7 @@ from everloop.loop.answering import answers_of, remembered, table_of_inputs
 from everloop.loop.version_report import rival_of
 from everloop.loop.workspace import Workspace
 from everloop.settings import seconds
-from everloop.types import dated, show_time
+from everloop.types import show_time
 
 __all__ = ["Evaluated", "answered_of", "answering", "evaluate_version", "version_of"]
 
@@ -35,10 +35,16 @@ class Evaluated(msgspec.Struct, frozen=True):
     evaluation: Evaluation
 
     def as_told(self) -> dict[str, Any]:
-        """Return it as JSON values, with times as text; values of the rows' own columns stand as they are."""
+        """Return it as JSON values, with times as text, and without those of rows that have none.
+
+        Values of the rows' own columns stand as they are.
+        """
         found = msgspec.to_builtins(self.evaluation)
-        times = {name: show_time(found[name]) for name in ("start", "end")}
-        told = found | times | {"over_time": [dated(period) for period in found["over_time"]]}
+
+        def timed(told: dict[str, Any]) -> dict[str, Any]:
+            return told | {name: show_time(told[name]) if self.evaluation.block else None for name in ("start", "end")}
+
+        told = timed(found) | {"over_time": [timed(period) for period in found["over_time"]]}
         return {"model": self.model, "version": self.version, "evaluation": told}
 
 
