@@ -99,6 +99,21 @@ def test_a_rollback_ends_the_rollout(loop: Loop) -> None:
     assert "is the first champion" in loop.ask(ROLLBACK)["error"]
 
 
+def test_a_project_without_data_asks_for_some_once(loop: Loop) -> None:
+    file = loop.workspace.folder / "data" / "history.csv"
+    rows = file.read_bytes()
+    file.unlink()
+    for second in range(3):
+        loop.controller.step(NOW + second)
+    [asked] = loop.rows(tables.decision)
+    assert (asked["response"], asked["status"]) == ("ask", "done")
+    assert "no model yet, and no data: [data] source 'data/*.csv': no file matches in" in asked["reason"]
+    file.write_bytes(rows)
+    loop.controller.step(NOW + 3)
+    assert [decision["response"] for decision in loop.rows(tables.decision)] == ["ask", "retrain"]
+    assert loop.champion == "v1"
+
+
 def test_a_promotion_and_the_way_back(loop: Loop) -> None:
     trained(loop).ask(RETRAIN)
     outcome = loop.ask(PROMOTE, version="v2", reason="looks right")

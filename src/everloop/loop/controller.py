@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from everloop import registry
 from everloop.checks import Check, Verdict
+from everloop.data.sources import files
 from everloop.errors import EverloopError, UsageError
 from everloop.evaluation import losses
 from everloop.inference import Model
@@ -22,6 +23,7 @@ from everloop.loop.plans import current_plan, next_generation, publish, set_leve
 from everloop.loop.records import (
     close_decision,
     load_state,
+    newest_reason,
     open_decisions,
     record_decision,
     record_rollout,
@@ -402,11 +404,21 @@ class Controller:
         return {"decision": decision, "version": row["id"]} | self._deploy(connection, start, rules)
 
     def _decide_first(self, now: float) -> None:
-        """Train the first version by itself, once: when that one fails its gate, a person must look."""
+        """Train the first version by itself, once: when that one fails its gate, a person must look.
+
+        Until there is data it asks for some, once.
+        """
+        lacks = files.lacks(self._workspace.settings.data.source, self._workspace.folder)
         with self._workspace.store.begin() as connection:
-            if not open_decisions(connection) and not trained_before(connection):
-                decision = Decision(now, "retrain", "there is no model yet")
-                record_decision(connection, decision, status="open", run=new_id(now))
+            if open_decisions(connection) or trained_before(connection):
+                return
+            told = "there is no model yet"
+            if not lacks:
+                record_decision(connection, Decision(now, "retrain", told), status="open", run=new_id(now))
+                return
+            told = f"{told}, and no data: {lacks}; `everloop data add FILE` brings some"
+            if newest_reason(connection) != told:
+                record_decision(connection, Decision(now, "ask", told), status="done")
 
     def _finish_open(self) -> None:
         """Carry out each open decision: once, even when a crash came between any two of its steps."""

@@ -16,6 +16,7 @@ __all__ = [
     "behind",
     "close_decision",
     "load_state",
+    "newest_reason",
     "open_decisions",
     "record_decision",
     "record_rollout",
@@ -41,9 +42,17 @@ def record_decision(connection: Connection, decision: Decision, *, status: str, 
 
 
 def trained_before(connection: Connection) -> bool:
-    """Tell whether a decision was carried out to its end, whatever its gate said."""
-    query = sa.select(store.decision.c.id).where(store.decision.c.status == "done").limit(1)
+    """Tell whether a retraining was carried out to its end, whatever its gate said."""
+    table = store.decision.c
+    query = sa.select(table.id).where(table.status == "done", table.response == "retrain").limit(1)
     return connection.execute(query).scalar() is not None
+
+
+def newest_reason(connection: Connection) -> str | None:
+    """Return why the newest decision was made, None before the first."""
+    query = sa.select(store.decision.c.reason).order_by(store.decision.c.number.desc()).limit(1)
+    found: str | None = connection.execute(query).scalar()
+    return found
 
 
 def open_decisions(connection: Connection) -> list[dict[str, Any]]:

@@ -206,6 +206,17 @@ def matches(source: str, folder: Path) -> list[Path]:
     return found
 
 
+def lacks(source: str, folder: Path) -> str:
+    """Return what `matches` would raise where there is no file, else an empty text; buckets are not looked into."""
+    if "://" in source and not source.startswith("file://"):
+        return ""
+    try:
+        matches(source, folder)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
 def _read_one(path: Path) -> pd.DataFrame:
     with _told(path):
         if path.suffix.lower() == ".parquet":
