@@ -191,11 +191,10 @@ def test_a_letter_that_a_crash_cut_off_is_written_again(tmp_path: Path) -> None:
 
 
 def test_changes_of_the_store_go_there_once(tmp_path: Path) -> None:
-    store = Store("sqlite:///store.db", tmp_path)
-    with store.begin() as connection:
-        for kind in ("decision", "alias", "run"):
-            connection.execute(outbox.insert().values(kind=kind, time=TIME, payload={"id": kind}))
-    with elastic_server() as server:
+    with contextlib.closing(Store("sqlite:///store.db", tmp_path)) as store, elastic_server() as server:
+        with store.begin() as connection:
+            for kind in ("decision", "alias", "run"):
+                connection.execute(outbox.insert().values(kind=kind, time=TIME, payload={"id": kind}))
         server.bad = lambda source: source["everloop"]["change"] == "alias"
 
         def target() -> ElasticTarget:

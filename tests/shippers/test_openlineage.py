@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,15 @@ def total(count: int) -> int:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> Iterator[Store]:
     store = Store("sqlite:///store.db", tmp_path)
     artifacts = ArtifactStore("artifacts", tmp_path)
     engine = Engine(store, artifacts, LocalExecutor(artifacts), tmp_path, lambda: 1_700_000_000.0)
     engine.run(total, {"count": 3}, run_id="r1", commit="abc")
     with pytest.raises(Exception, match="too many"):
         engine.run(total, {"count": 5}, run_id="r2")
-    return store
+    yield store
+    store.close()
 
 
 def shipped(store: Store, place: str) -> None:

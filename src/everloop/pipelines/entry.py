@@ -8,6 +8,7 @@ their order; they carry no data.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -74,24 +75,24 @@ def _run(told: argparse.Namespace) -> None:
     os.chdir(folder)
     sys.path[:0] = [str(folder), *([str(folder / "src")] if (folder / "src").is_dir() else [])]
     storage = load(folder).storage
-    store, artifacts = Store(storage.store, folder), ArtifactStore(storage.artifacts, folder)
-    engine = Engine(store, artifacts, LocalExecutor(artifacts), folder, time.time)
-    pipeline = pipeline_named(told.pipeline)
-    arguments = _arguments(pipeline, told.argument)
-    if told.elements:
-        count = engine.elements_of(pipeline, arguments, told.node[0], run_id=told.run)
-        _write(told.elements, msgspec.json.encode(list(range(count))))
-    elif told.decide:
-        wanted = engine.is_wanted(pipeline, arguments, told.node[0], run_id=told.run)
-        _write(told.decide, b"true" if wanted else b"false")
-    else:
-        done = engine.run_nodes(
-            pipeline, arguments, told.node, run_id=told.run, element=told.element, finish=told.finish,
-            on_progress=lambda p: print(f"{p.step}: {p.status}", flush=True),
-        )  # fmt: skip
-        if told.out:
-            _write(told.out, msgspec.json.encode(_by_name(done)))
-    store.close()
+    artifacts = ArtifactStore(storage.artifacts, folder)
+    with contextlib.closing(Store(storage.store, folder)) as store:
+        engine = Engine(store, artifacts, LocalExecutor(artifacts), folder, time.time)
+        pipeline = pipeline_named(told.pipeline)
+        arguments = _arguments(pipeline, told.argument)
+        if told.elements:
+            count = engine.elements_of(pipeline, arguments, told.node[0], run_id=told.run)
+            _write(told.elements, msgspec.json.encode(list(range(count))))
+        elif told.decide:
+            wanted = engine.is_wanted(pipeline, arguments, told.node[0], run_id=told.run)
+            _write(told.decide, b"true" if wanted else b"false")
+        else:
+            done = engine.run_nodes(
+                pipeline, arguments, told.node, run_id=told.run, element=told.element, finish=told.finish,
+                on_progress=lambda p: print(f"{p.step}: {p.status}", flush=True),
+            )  # fmt: skip
+            if told.out:
+                _write(told.out, msgspec.json.encode(_by_name(done)))
 
 
 def _by_name(done: Sequence[Execution]) -> dict[str, dict[str, Artifact]]:
