@@ -255,6 +255,9 @@ def test_an_addition_that_is_killed_is_undone_by_the_next(folder: Path, point: s
     assert in_child(dies)[0] == -signal.SIGKILL
     assert state(folder)[2] == before[2]  # nothing lies beside it, and no file is gone meanwhile
     assert (folder / "data" / "first.csv").read_bytes() == (folder.parent / "first.csv").read_bytes()
+    (folder / "notes.txt").write_text("code may be committed meanwhile")
+    git.commit_files(folder, ["notes.txt"], "notes")
+    before = (git.run(folder, "rev-parse", "HEAD"), *before[1:])
     with pytest.raises(DataError):
         add(folder, changed(folder, "bad.csv", a="much"))
     assert state(folder) == before

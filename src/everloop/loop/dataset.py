@@ -356,7 +356,7 @@ class _Attempt:
         """Keep what is there of files of the data folder that others will replace, without a copy of their content."""
         shutil.rmtree(self._saved, ignore_errors=True)
         before = {name: _bytes(self._folder / name) for name in self._watched}
-        known = _Noted(self._head(), before, {name: (self._data / name).exists() for name in coming})
+        known = _Noted(self._committed(), before, {name: (self._data / name).exists() for name in coming})
         for name in (name for name, there in known.coming.items() if there):
             (self._saved / name).parent.mkdir(parents=True, exist_ok=True)
             _linked(self._data / name, self._saved / name)
@@ -389,18 +389,20 @@ class _Attempt:
         """Bring back what was there before an addition that was killed ahead of its commit."""
         if self._noted.is_file():
             self._known = msgspec.json.decode(self._noted.read_bytes(), type=_Noted)
-            if self._known.head == self._head():
+            if self._known.committed == self._committed():
                 self.undo()
         self.end()
 
-    def _head(self) -> str:
-        return git.commit_of(self._folder, "HEAD") if git.has(self._folder, "HEAD") else ""
+    def _committed(self) -> str:
+        """Return what the newest commit holds of the watched files; commits of other files tell nothing."""
+        there = git.has(self._folder, "HEAD")
+        return git.run(self._folder, "ls-tree", "HEAD", "--", *self._watched) if there else ""
 
 
 class _Noted(msgspec.Struct, frozen=True):
-    """The commit that an addition begins at, the content of files then, and which data files come: was one there?"""
+    """What is committed of files as an addition begins, what they hold, and which data files come: was one there?"""
 
-    head: str
+    committed: str
     before: dict[str, bytes | None]
     coming: dict[str, bool]
 
