@@ -247,7 +247,7 @@ def _checked(workspace: Workspace, adding: _Adding, accept: bool, now: float | N
         if not found.faults and refuses:
             found.take([Fault("", told) for told in leaks_of([newest.table], schema, settings)], None)
         if found.faults:
-            raise _refused(workspace, adding, now, name, found)
+            raise _refused(workspace, adding, now, name, found, known=schema == frozen)
         notes += [f"{name}: {note}" for note in news.told]
         count += found.rows
     return schema, count, notes
@@ -270,14 +270,16 @@ def _refusing(workspace: Workspace, adding: _Adding, now: float | None, name: st
         raise _refused(workspace, adding, now, name, found) from error
 
 
-def _refused(workspace: Workspace, adding: _Adding, now: float | None, name: str, found: Findings) -> DataError:
-    """Put a file into the quarantine, and return what is to be said of it."""
+def _refused(
+    workspace: Workspace, adding: _Adding, now: float | None, name: str, found: Findings, known: bool = False
+) -> DataError:
+    """Put a file into the quarantine, and return what is to be said of it; `known`: held against the frozen schema."""
     path = adding.staged[name]
     staged = path if path.parent != adding.folder else None
     place, source = quarantine_of(workspace), adding.origin or adding.sources[name]
     kept = quarantine.put(place, name, found, source=source, time=now or 0.0, original=staged)
     hint = ""
-    if any(fault.acceptable for fault in found.faults):
+    if known and any(fault.acceptable for fault in found.faults):
         how = f"`everloop data quarantine release {kept.id} --accept-schema`" if adding.origin else "--accept-schema"
         hint = f"; if that is right, {how} shows and freezes the change"
     more = f"; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`"
