@@ -227,3 +227,11 @@ def test_older_rows_are_not_judged_where_the_gap_would_leave_none_to_fit_on() ->
     gapped = msgspec.structs.replace(problem, gap=DAY)
     assert choose(gapped, rows, times).rows == (997, 998, 999)
     assert before_judged(gapped, times) == 997
+
+
+def test_rows_that_leave_nothing_to_judge_are_told_why() -> None:
+    problem, rows, times = regression()
+    with pytest.raises(UsageError, match=r"^\[data\] time is the same in all rows"):
+        choose(problem, rows, np.full(len(times), DAY))
+    with pytest.raises(UsageError, match=r"^\[data\] source gives 2 row\(s\), .*: add more$"):
+        choose(problem, rows[:2], times[:2])

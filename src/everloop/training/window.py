@@ -169,6 +169,15 @@ def choose(
     fits = _Fits(problem, rows, times)
     evaluated: list[NDArray[np.intp]] = []
     starts: list[float] = []
+    if times[0] == times[-1] and len(times) > 1:
+        raise UsageError(
+            "[data] time is the same in all rows, and models are judged on rows that are newer than those of a fit: "
+            "name another column, or drop that line where there is no time"
+        )
+    if len(times) < 3:
+        raise UsageError(
+            f"[data] source gives {len(times)} row(s), and a fit and its judgement need 3 at least: add more"
+        )
     if fits.count(origins[0][0] - problem.gap) < 2:
         raise UsageError("[training] gap leaves no rows to fit on before the first block that is judged: shorten it")
     found: dict[str, list[Floats]] = {r.name: [] for r in recipes}
