@@ -107,6 +107,14 @@ def test_rows_that_do_not_fit_are_told_and_nothing_is_added(
     assert state(folder) == before
 
 
+def test_no_schema_is_offered_where_none_would_take_the_files(folder: Path) -> None:
+    other = folder.parent / "second.csv"
+    history()[500:].rename(columns={"b": "c"}).to_csv(other, index=False)
+    for accept in (False, True):
+        with pytest.raises(DataError, match="is missing; nothing was added; all reasons:"):
+            add(folder, folder.parent / "first.csv", other, accept_schema=accept)
+
+
 def test_a_missing_column_and_a_file_that_is_none(folder: Path) -> None:
     add(folder, folder.parent / "first.csv")
     before = state(folder)
@@ -255,6 +263,9 @@ def test_an_addition_that_is_killed_is_undone_by_the_next(folder: Path, point: s
     assert in_child(dies)[0] == -signal.SIGKILL
     assert state(folder)[2] == before[2]  # nothing lies beside it, and no file is gone meanwhile
     assert (folder / "data" / "first.csv").read_bytes() == (folder.parent / "first.csv").read_bytes()
+    (folder / "notes.txt").write_text("code may be committed meanwhile")
+    git.commit_files(folder, ["notes.txt"], "notes")
+    before = (git.run(folder, "rev-parse", "HEAD"), *before[1:])
     with pytest.raises(DataError):
         add(folder, changed(folder, "bad.csv", a="much"))
     assert state(folder) == before

@@ -63,10 +63,11 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
 def test_an_empty_folder_stays_the_one_a_person_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rides").mkdir()
     monkeypatch.chdir(tmp_path / "rides")
+    (tmp_path / ".rides.partial").write_text("nothing is written beside it, where that may not be allowed")
     assert create_project(Path("."), "minimal")
     assert Path("everloop.toml").is_file()
     assert load(tmp_path / "rides").project.name == "rides"
-    assert [p.name for p in tmp_path.iterdir()] == ["rides"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".rides.partial", "rides"]
 
 
 def test_no_project_inside_of_another(tmp_path: Path) -> None:

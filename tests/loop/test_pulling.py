@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -159,6 +159,22 @@ def test_a_source_that_does_not_answer_holds_nothing_up(tmp_path: Path) -> None:
                     sensors.look(NOW + 20)
         one(folder)  # finishes what was broken off
     assert state(folder, 24) == RIGHT
+
+
+@pytest.mark.slow
+def test_sources_that_are_pulled_at_once_wait_for_each_others_additions(tmp_path: Path) -> None:
+    names = ("shop", "kiosk", "market")
+    places = {name: Files(tmp_path / name) for name in names}
+    for number, (name, place) in enumerate(places.items()):
+        (tmp_path / name).mkdir()
+        place.put(numbered(100 * number, 100 * number + 100))
+    more = "\n".join(f"[data.sources.{name}]\n{places[name].keys}" for name in names[1:])
+    folder = project_for(places["shop"], tmp_path / "project", more)
+    with opened(folder) as workspace, ExitStack() as ended:
+        sensors = [ended.enter_context(closing(ApartSensor(workspace, name, 3600.0))) for name in names]
+        while len(workspace.store.rows(sa.select(tables.event))) < len(names):
+            assert [sensor.look({}, NOW).told for sensor in sensors] == ["", "", ""]
+    assert len(list((folder / "data").glob("*-000001.csv"))) == len(names)
 
 
 def test_a_pull_says_what_it_lacks(shop: Database, tmp_path: Path) -> None:

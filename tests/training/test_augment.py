@@ -44,6 +44,20 @@ def test_copies_lie_below_the_rows_and_are_the_same_again() -> None:
     assert not other.equals(found)
 
 
+@pytest.mark.parametrize(
+    ("told", "lacking"),
+    [
+        (Augment(copies=1, flip=0.5), "flip changes nothing: no input is an image or a video"),
+        (Augment(copies=1, noise=0.1, drop_words=0.1), "drop_words changes nothing: no input is a text"),
+        (Augment(copies=1, noise=0.1), "noise changes nothing: no input holds fractions: name the numbers"),
+    ],
+)
+def test_a_change_of_what_no_input_is_is_refused(told: Augment, lacking: str) -> None:
+    frame, target = rows()
+    with pytest.raises(UsageError, match=lacking):
+        augment(frame[["hour"]], target, told, INPUTS[1:2], seed=3)
+
+
 def test_only_a_fit_sees_them() -> None:
     frame, target = rows()
     seen = []

@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer, StandardScaler
 from tests.training.tables import exported, made, real, run
 from xgboost import XGBRegressor
@@ -252,6 +252,16 @@ def test_a_pipeline_of_numbers_may_begin_with_any_step(first: Any) -> None:
     frame = pd.DataFrame(rng.normal(size=(300, 3)), columns=list("abc")).assign(time=np.arange(300.0))
     frame["y"] = frame["a"] + frame["b"] ** 2
     schema = infer(frame, target="y", time="time")
+    exported(make_pipeline(first, LinearRegression()), conform(frame, schema), schema)
+
+
+@pytest.mark.parametrize("wrap", [make_pipeline, make_union], ids=name_of)
+def test_columns_may_be_taken_apart_by_what_a_first_step_begins_with(wrap: Any) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(300, 3)), columns=list("abc")).assign(time=np.arange(300.0))
+    frame["y"] = frame["a"] + frame["b"] ** 2
+    schema = infer(frame, target="y", time="time")
+    first = wrap(make_column_transformer((StandardScaler(), ["a", "b"]), ("passthrough", ["c"])))
     exported(make_pipeline(first, LinearRegression()), conform(frame, schema), schema)
 
 

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.svm import LinearSVC
 
@@ -176,6 +177,15 @@ def test_classes_that_a_window_lacks_have_no_probability() -> None:
     assert answers.sum(1) == pytest.approx(1.0)
 
 
+def test_a_fit_that_saw_a_single_class_gives_it_all_probability() -> None:
+    rows = pd.DataFrame({"x": np.arange(60.0), "y": ["b"] * 40 + ["a"] * 20})
+    problem = Problem(
+        "classification", ("x",), "y", ("a", "b"), HistGradientBoostingClassifier, lambda _, answers: answers, 7 * DAY
+    )
+    answers = fit_recipe(problem, rows, np.arange(60.0) * DAY, EVERYTHING, 39 * DAY).answers(rows)
+    assert answers == pytest.approx(np.tile([0.0, 1.0], (60, 1)), abs=1e-6)
+
+
 def test_a_classifier_without_probabilities_is_told_what_gives_them() -> None:
     rows = pd.DataFrame({"x": np.arange(60.0), "y": ["a", "b"] * 30})
     problem = Problem("classification", ("x",), "y", ("a", "b"), LinearSVC, lambda _, answers: answers, horizon=7 * DAY)
@@ -209,3 +219,19 @@ def test_a_few_new_labels_are_not_all_that_is_judged() -> None:
     assert found.rows == tuple(range(900, 1_000))
     assert before_judged(problem, times) == 900
     assert choose(problem, rows[:50], times[:50]).rows == tuple(range(40, 50))
+
+
+def test_older_rows_are_not_judged_where_the_gap_would_leave_none_to_fit_on() -> None:
+    problem, rows, _ = regression(days=125)
+    times = np.concatenate([np.arange(997.0), 3 * DAY + np.arange(3.0)])
+    gapped = msgspec.structs.replace(problem, gap=DAY)
+    assert choose(gapped, rows, times).rows == (997, 998, 999)
+    assert before_judged(gapped, times) == 997
+
+
+def test_rows_that_leave_nothing_to_judge_are_told_why() -> None:
+    problem, rows, times = regression()
+    with pytest.raises(UsageError, match=r"^\[data\] time is the same in all rows"):
+        choose(problem, rows, np.full(len(times), DAY))
+    with pytest.raises(UsageError, match=r"^\[data\] source gives 2 row\(s\), .*: add more$"):
+        choose(problem, rows[:2], times[:2])

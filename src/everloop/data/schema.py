@@ -19,7 +19,7 @@ from everloop.errors import DataError, RequestError, close_match
 from everloop.inference.media import arrays_of
 from everloop.types import Column, Task
 
-__all__ = ["ORDER", "Schema", "conform", "event_times", "infer", "label", "misfits", "timed"]
+__all__ = ["ORDER", "Schema", "conform", "event_times", "infer", "label", "misfits", "refuse_no_values", "timed"]
 
 ORDER = "row_time"
 """The time column of a table that has none: rows a minute apart from 2000-01-01 on, in their order."""
@@ -243,7 +243,7 @@ def _coerce(values: pd.Series[Any], column: Column) -> pd.Series[Any]:
     if column.dtype == "string":
         if isinstance(values.dtype, pd.StringDtype):  # all are texts: nothing has to be asked of each
             return values.astype(object).where(values.notna(), "")
-        _refuse_no_values(values, column.name)
+        refuse_no_values(values, column.name)
         return values.astype(object).map(_text).astype(object)
     if column.dtype == "float64":
         return _numbers(values, column.name).astype("float64")
@@ -318,7 +318,7 @@ def _targets(values: pd.Series[Any], schema: Schema) -> pd.Series[Any]:
         raise DataError(f"column {name!r} (the target) is missing in {_rows(missing)}", _places(missing))
     if schema.task == "regression":
         return _coerce(values, schema.target)
-    _refuse_no_values(values, name)
+    refuse_no_values(values, name)
     known = {value: label(value, schema) for value in values.unique()}
     unknown = values.map(lambda v: known[v] is None)
     if unknown.any():
@@ -328,7 +328,7 @@ def _targets(values: pd.Series[Any], schema: Schema) -> pd.Series[Any]:
     return values.astype(object).map(known).astype(dtype)
 
 
-def _refuse_no_values(values: pd.Series[Any], name: str) -> None:
+def refuse_no_values(values: pd.Series[Any], name: str) -> None:
     """Raise `DataError` for lists, bytes and the like, which no text stands for."""
     if values.dtype == object and any(issubclass(t, _NO_VALUES) for t in set(map(type, values))):
         wrong = values.map(lambda value: isinstance(value, _NO_VALUES))

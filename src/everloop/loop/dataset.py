@@ -82,6 +82,7 @@ def add_data(
     now: float | None = None,
     beside: str | None = None,
     origin: str | None = None,
+    wait: bool = False,
 ) -> Added:
     """Check files (paths or URLs) against the frozen schema, then version them; all of them, or none.
 
@@ -90,7 +91,8 @@ def add_data(
     `now`; nothing is ingested then, and the file is in the quarantine with its reasons.
 
     Images and videos that a table names come along; they lie beside it, or in the folder or URL `beside`. `origin` is
-    where a delivery came from that lies elsewhere by now, which the quarantine tells.
+    where a delivery came from that lies elsewhere by now, which the quarantine tells. Raises `BusyError` while another
+    addition is under way, or waits for its end.
     """
     named = data_folder(workspace.settings)
     if named is None:
@@ -101,7 +103,7 @@ def add_data(
     if not git.is_repository(workspace.folder):
         raise UsageError(f"{workspace.folder} is not under git, which versions need: run `git init` there first")
     state = workspace.path(workspace.settings.storage.lease).parent
-    with lease(state / "data.lease", "everloop data add"), _staging(state / "staging") as staging:
+    with lease(state / "data.lease", "everloop data add", wait), _staging(state / "staging") as staging:
         _Attempt(workspace, named).undo_killed()
         adding = _Adding(workspace, workspace.folder / named, staging, replace, origin)
         for source in sources:
@@ -245,7 +247,7 @@ def _checked(workspace: Workspace, adding: _Adding, accept: bool, now: float | N
         if not found.faults and refuses:
             found.take([Fault("", told) for told in leaks_of([newest.table], schema, settings)], None)
         if found.faults:
-            raise _refused(workspace, adding, now, name, found)
+            raise _refused(workspace, adding, now, name, found, known=schema == frozen)
         notes += [f"{name}: {note}" for note in news.told]
         count += found.rows
     return schema, count, notes
@@ -268,14 +270,16 @@ def _refusing(workspace: Workspace, adding: _Adding, now: float | None, name: st
         raise _refused(workspace, adding, now, name, found) from error
 
 
-def _refused(workspace: Workspace, adding: _Adding, now: float | None, name: str, found: Findings) -> DataError:
-    """Put a file into the quarantine, and return what is to be said of it."""
+def _refused(
+    workspace: Workspace, adding: _Adding, now: float | None, name: str, found: Findings, known: bool = False
+) -> DataError:
+    """Put a file into the quarantine, and return what is to be said of it; `known`: held against the frozen schema."""
     path = adding.staged[name]
     staged = path if path.parent != adding.folder else None
     place, source = quarantine_of(workspace), adding.origin or adding.sources[name]
     kept = quarantine.put(place, name, found, source=source, time=now or 0.0, original=staged)
     hint = ""
-    if any(fault.acceptable for fault in found.faults):
+    if known and any(fault.acceptable for fault in found.faults):
         how = f"`everloop data quarantine release {kept.id} --accept-schema`" if adding.origin else "--accept-schema"
         hint = f"; if that is right, {how} shows and freezes the change"
     more = f"; nothing was added{hint}; all reasons: `everloop data quarantine show {kept.id}`"
@@ -356,7 +360,7 @@ class _Attempt:
         """Keep what is there of files of the data folder that others will replace, without a copy of their content."""
         shutil.rmtree(self._saved, ignore_errors=True)
         before = {name: _bytes(self._folder / name) for name in self._watched}
-        known = _Noted(self._head(), before, {name: (self._data / name).exists() for name in coming})
+        known = _Noted(self._committed(), before, {name: (self._data / name).exists() for name in coming})
         for name in (name for name, there in known.coming.items() if there):
             (self._saved / name).parent.mkdir(parents=True, exist_ok=True)
             _linked(self._data / name, self._saved / name)
@@ -389,18 +393,20 @@ class _Attempt:
         """Bring back what was there before an addition that was killed ahead of its commit."""
         if self._noted.is_file():
             self._known = msgspec.json.decode(self._noted.read_bytes(), type=_Noted)
-            if self._known.head == self._head():
+            if self._known.committed == self._committed():
                 self.undo()
         self.end()
 
-    def _head(self) -> str:
-        return git.commit_of(self._folder, "HEAD") if git.has(self._folder, "HEAD") else ""
+    def _committed(self) -> str:
+        """Return what the newest commit holds of the watched files; commits of other files tell nothing."""
+        there = git.has(self._folder, "HEAD")
+        return git.run(self._folder, "ls-tree", "HEAD", "--", *self._watched) if there else ""
 
 
 class _Noted(msgspec.Struct, frozen=True):
-    """The commit that an addition begins at, the content of files then, and which data files come: was one there?"""
+    """What is committed of files as an addition begins, what they hold, and which data files come: was one there?"""
 
-    head: str
+    committed: str
     before: dict[str, bytes | None]
     coming: dict[str, bool]
 

@@ -28,11 +28,13 @@ def holder(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def lease(path: Path, what: str = "controller") -> Iterator[None]:
-    """Hold a project's lease; a crash gives it back, a second holder is refused."""
+def lease(path: Path, what: str = "controller", wait: bool = False) -> Iterator[None]:
+    """Hold a project's lease; a crash gives it back, a second holder is refused, or waits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        if not _locked(file):
+        if wait:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        elif not _locked(file):
             file.seek(0)
             other = file.read().strip() or "unknown"
             raise BusyError(f"another {what} (process {other}) runs this project: stop it first")

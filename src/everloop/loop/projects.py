@@ -44,7 +44,8 @@ def create_project(
     outer = next((p for p in folder.resolve().parents if (p / FILE).is_file()), None)
     if outer:
         raise UsageError(f"{folder} would lie inside of the project {outer}: make it beside that one")
-    partial = folder.resolve().with_name(f".{name}.partial")
+    inside = folder.is_dir()  # where a person may stand, a disk may begin, and nothing beside it may be written
+    partial = (folder.resolve() if inside else folder.resolve().parent) / f".{name}.partial"
     try:
         shutil.rmtree(partial, ignore_errors=True)
         copy_template(template, partial)
@@ -52,7 +53,7 @@ def create_project(
         text = path.read_text(encoding="utf-8")
         path.write_text(_with_settings(text, {"project.name": name} | dict(settings or {})), encoding="utf-8")
         (partial / "data").mkdir()
-        if folder.is_dir():  # it may be where a person stands
+        if inside:
             for entry in partial.iterdir():
                 entry.rename(folder / entry.name)
             partial.rmdir()

@@ -39,12 +39,30 @@ def augment(
     known = [column.name for column in inputs]
     if odd := [name for name in told.columns if name not in known]:
         raise UsageError(f"[training.augment] columns: there is no input {odd[0]!r}{close_match(odd[0], known)}")
+    _check_kinds(rows, told, inputs)
     rng = np.random.default_rng([seed, len(rows)])
     if told.balance != "off":
         rows, target = _balanced(rows, target, told.balance, seed)
     made = [_changed(rows, told, inputs, rng) for _ in range(told.copies)]
     every = pd.concat([rows, *made], ignore_index=True) if made else rows
     return every, pd.concat([target] * (1 + len(made)), ignore_index=True)
+
+
+def _check_kinds(rows: pd.DataFrame, told: Augment, inputs: tuple[Column, ...]) -> None:
+    """Raise `UsageError` for a change of what no input is: its copies would be the rows again."""
+    shown, texts = any(c.prepare for c in inputs), any(c.kind == "text" for c in inputs)
+    numbers = [c.name for c in inputs if c.dtype == "float64" and c.prepare is None]
+    measured = any(_noisy(rows[name], name, told.columns) for name in numbers) if told.noise else True
+    for name, there, lacking in (
+        ("flip", shown, "no input is an image or a video"),
+        ("shift", shown, "no input is an image or a video"),
+        ("pixel_noise", shown, "no input is an image or a video"),
+        ("drop_words", texts, "no input is a text"),
+        ("swap_words", texts, "no input is a text"),
+        ("noise", measured, "no input holds fractions: name the numbers that get it in columns"),
+    ):
+        if getattr(told, name) and not there:
+            raise UsageError(f"[training.augment] {name} changes nothing: {lacking}")
 
 
 def _changed(rows: pd.DataFrame, told: Augment, inputs: tuple[Column, ...], rng: np.random.Generator) -> pd.DataFrame:

@@ -155,13 +155,25 @@ def _with_columns_joined(estimator: Any, initial: list[tuple[str, Any]]) -> Any:
     from sklearn.pipeline import Pipeline
 
     numbers = len(initial) > 1 and all(type(kind) is DoubleTensorType for _, kind in initial)
-    if not (numbers and isinstance(estimator, Pipeline)) or isinstance(estimator.steps[0][1], ColumnTransformer):
+    if not (numbers and isinstance(estimator, Pipeline)) or _takes_columns(estimator):
         return estimator
     names = [name for name, _ in initial]
     every = ColumnTransformer([("columns", "passthrough", names)]).fit(
         pd.DataFrame(np.zeros((1, len(names))), columns=names)
     )
     return Pipeline([("everloop_columns", every), *estimator.steps])
+
+
+def _takes_columns(step: Any) -> bool:
+    """Return whether a step takes the columns of a table apart itself, or begins with one that does."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import FeatureUnion, Pipeline
+
+    if isinstance(step, Pipeline):
+        return _takes_columns(step.steps[0][1])
+    if isinstance(step, FeatureUnion):
+        return any(_takes_columns(part) for _, part in step.transformer_list)
+    return isinstance(step, ColumnTransformer)
 
 
 def _tensor_type(column: Column) -> Any:

@@ -165,10 +165,19 @@ def choose(
     with the least loss over the newest horizon.
     """
     times = _active(times, problem.horizon, problem.block)
-    origins = _origins(times, problem.horizon, blocks, PARTS if len(recipes) > 1 else 1)
+    origins = _origins(problem, times, blocks, PARTS if len(recipes) > 1 else 1)
     fits = _Fits(problem, rows, times)
     evaluated: list[NDArray[np.intp]] = []
     starts: list[float] = []
+    if times[0] == times[-1] and len(times) > 1:
+        raise UsageError(
+            "[data] time is the same in all rows, and models are judged on rows that are newer than those of a fit: "
+            "name another column, or drop that line where there is no time"
+        )
+    if len(times) < 3:
+        raise UsageError(
+            f"[data] source gives {len(times)} row(s), and a fit and its judgement need 3 at least: add more"
+        )
     if fits.count(origins[0][0] - problem.gap) < 2:
         raise UsageError("[training] gap leaves no rows to fit on before the first block that is judged: shorten it")
     found: dict[str, list[Floats]] = {r.name: [] for r in recipes}
@@ -202,13 +211,13 @@ def choose(
 def before_judged(problem: Problem, times: Floats) -> int:
     """Return how many of the oldest rows `choose` judges no recipe on, and every fit of it may see."""
     active = _active(times, problem.horizon, problem.block)
-    first = min(_origins(active, problem.horizon, BLOCKS, parts)[0][0] for parts in (1, PARTS))
+    first = min(_origins(problem, active, BLOCKS, parts)[0][0] for parts in (1, PARTS))
     return int(np.searchsorted(active, first - problem.gap, "right"))
 
 
 def past_origins(problem: Problem, times: Floats) -> list[tuple[float, float]]:
     """Return the ends of the fits that `choose` makes of one recipe, and of what each is judged on, oldest first."""
-    return _origins(_active(times, problem.horizon, problem.block), problem.horizon, BLOCKS, 1)
+    return _origins(problem, _active(times, problem.horizon, problem.block), BLOCKS, 1)
 
 
 def losses_after(
@@ -309,7 +318,9 @@ def _answers(problem: Problem, part: Part, rows: pd.DataFrame) -> Floats:
             )
         found = np.zeros((len(rows), len(problem.classes)))
         place = {value: i for i, value in enumerate(problem.classes)}
-        found[:, [place[c] for c in part.estimator.classes_.tolist()]] = part.estimator.predict_proba(features)
+        seen = part.estimator.classes_.tolist()
+        answered = part.estimator.predict_proba(features)[:, : len(seen)]  # boosting adds a column to a single class
+        found[:, [place[c] for c in seen]] = answered
     return found if part.level is None else apply_level(found, part.level)
 
 
@@ -321,13 +332,13 @@ def _active(times: Floats, horizon: float, block: float) -> Floats:
     return np.concatenate([times[:1], times[0] + np.cumsum(np.where(steps > horizon, block, steps))])
 
 
-def _origins(times: Floats, horizon: float, blocks: int, parts: int) -> list[tuple[float, float]]:
+def _origins(problem: Problem, times: Floats, blocks: int, parts: int) -> list[tuple[float, float]]:
     """Return the ends of the fits and of what each is judged on, oldest first; half of the span lies before each.
 
     They are one horizon apart; the newest horizon is judged in so many parts. Where that leaves fewer rows than
-    `JUDGED`, or than a fifth of all, a part of older rows comes before them.
+    `JUDGED`, or than a fifth of all, a part of older rows comes before them, if the gap leaves rows to fit on then.
     """
-    end, middle = float(times[-1]), float(times[0] + times[-1]) / 2
+    horizon, end, middle = problem.horizon, float(times[-1]), float(times[0] + times[-1]) / 2
     old = [(end - k * horizon, end - (k - 1) * horizon) for k in range(blocks, 1, -1)]
     length = horizon / parts
     new = [(end - k * length, end - (k - 1) * length) for k in range(parts, 0, -1)]
@@ -335,7 +346,9 @@ def _origins(times: Floats, horizon: float, blocks: int, parts: int) -> list[tup
     usable = usable or [(end - (end - float(times[0])) / 5, end)]
     fewest = times[len(times) - max(1, min(JUDGED, len(times) // 5))]
     before, first = int(np.searchsorted(times, fewest)), usable[0][0]
-    return [(float(times[before - 1]), first), *usable] if before > 1 and fewest <= first else usable
+    if before < 2 or fewest > first or np.searchsorted(times, times[before - 1] - problem.gap, "right") < 2:
+        return usable
+    return [(float(times[before - 1]), first), *usable]
 
 
 def _compare(

@@ -126,6 +126,19 @@ def test_booleans_with_gaps_stay_booleans(tmp_path: Path) -> None:
     assert files.read("a.jsonl", tmp_path)["flag"].fillna("none").tolist() == [True, "none", "none"]
 
 
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+def test_nullable_columns_of_parquet_are_those_of_other_files(tmp_path: Path, backend: Any) -> None:
+    wanted = pd.DataFrame(
+        {"a": [1, 2], "b": [1.0, None], "c": [0.5, None], "d": [True, False], "e": [True, None], "f": [1, 2]}
+    ).astype({"f": "int32"})
+    nullable = wanted.convert_dtypes(dtype_backend=backend)
+    assert not [name for name, dtype in nullable.dtypes.items() if isinstance(dtype, np.dtype)]
+    nullable.to_parquet(tmp_path / "a.parquet")
+    (part,) = files.parts("a.parquet", tmp_path, 10)
+    for found in (files.read("a.parquet", tmp_path), part):
+        assert_frame_equal(found, wanted)
+
+
 def test_json_lines_keep_texts_and_large_numbers(tmp_path: Path) -> None:
     write(tmp_path, "a.jsonl", '{"code": "007", "day": "2024-01-01", "id": 9007199254740993}\n')
     assert files.read("a.jsonl", tmp_path).iloc[0].tolist() == ["007", "2024-01-01", 2**53 + 1]

@@ -103,6 +103,31 @@ def test_rows_are_chosen_filled_in_and_become_a_version_and_an_event(labelled: P
     assert not left.rows["a"].isin(found.rows["a"][:8]).any()
 
 
+def test_rows_are_known_by_the_columns_that_the_projects_files_have(labelled: Path) -> None:
+    pool = pd.read_csv(labelled.parent / "pool.csv")
+    pool.assign(id=range(len(pool))).to_csv(labelled.parent / "ids.csv", index=False)
+    found = chosen(labelled, 4, pool="ids.csv")
+    assert taken(labelled, found.rows.assign(y=labels("yes", "no", None, None))).labels == 2
+    again = taken(labelled, found.rows.assign(y=labels("yes", "no", "yes", None)))
+    assert (again.labels, again.known) == (1, 2)
+    assert chosen(labelled, pool="ids.csv").open == len(pool) - 3
+
+
+def test_two_labels_of_one_row_and_what_no_text_file_holds_are_refused(labelled: Path) -> None:
+    rows = chosen(labelled, 2).rows
+    twice = pd.concat([rows, rows[:1]], ignore_index=True)
+    with pytest.raises(DataError, match=r"^to-label.csv: row 3 is 'no', and 'yes' in row 1: correct one of them"):
+        taken(labelled, twice.assign(y=labels("yes", None, "no")))
+    files.read(labelled.parent / "to-label.csv").assign(a=labels(*[[1.0]] * 3), y="yes").to_parquet(
+        labelled.parent / "l.parquet"
+    )
+    with (
+        opened(labelled) as workspace,
+        pytest.raises(DataError, match=r"^l.parquet: column 'a' is no text in rows 1, 2"),
+    ):
+        import_labels(workspace, labelled.parent / "l.parquet", now=NOW, client=server_of(workspace.settings))
+
+
 def test_what_is_no_label_is_refused_and_nothing_is_taken(labelled: Path) -> None:
     folder = labelled
     before = git.run(folder, "rev-parse", "HEAD")

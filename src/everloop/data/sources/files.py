@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from everloop.data.schema import refuse_no_values
 from everloop.data.sources import objects
 from everloop.errors import DataError, UsageError
 
@@ -170,6 +171,8 @@ def write(rows: pd.DataFrame, path: Path) -> None:
     if suffix == ".parquet":
         rows.to_parquet(partial, index=False)
     elif suffix in SEPARATORS:
+        for name in rows.columns:
+            refuse_no_values(rows[name], str(name))
         rows.to_csv(partial, index=False, sep=SEPARATORS[suffix])
     else:
         rows.to_json(partial, orient="records", lines=True, date_format="iso", force_ascii=False)
@@ -220,7 +223,7 @@ def lacks(source: str, folder: Path) -> str:
 def _read_one(path: Path) -> pd.DataFrame:
     with _told(path):
         if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = _of_numpy(pd.read_parquet(path))
         elif path.suffix.lower() in SEPARATORS:
             frame = _read_separated(path)
         else:
@@ -236,7 +239,7 @@ def _pieces(path: Path, rows: int, text: Sequence[Any] = ()) -> Iterator[pd.Data
             batches = (
                 file.iter_batches(batch_size=rows) if file.metadata.num_rows else [file.schema_arrow.empty_table()]
             )
-            yield from (batch.to_pandas().reset_index(drop=True) for batch in batches)
+            yield from (_of_numpy(batch.to_pandas().reset_index(drop=True)) for batch in batches)
         elif path.suffix.lower() in SEPARATORS:
             with contextlib.ExitStack() as opened:
                 parts = opened.enter_context(_read_csv(path, low_memory=False, chunksize=rows))
@@ -248,6 +251,22 @@ def _pieces(path: Path, rows: int, text: Sequence[Any] = ()) -> Iterator[pd.Data
                     yield part if words is None else part.assign(**{str(name): words[name] for name in text})
         else:
             yield from _read_lines(path, rows)
+
+
+def _of_numpy(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with nullable numbers and truth values as other files give them."""
+    found = frame
+    for name in frame.columns:
+        values: Any = frame[name]
+        dtype: Any = values.dtype
+        if dtype.kind in "iufb" and not isinstance(dtype, np.dtype):
+            there = values.notna()
+            if there.all() or dtype.kind == "f":
+                values = values.astype(dtype.numpy_dtype)
+            else:
+                values = values.astype(object).where(there, None) if dtype.kind == "b" else values.astype(float)
+            found = found.assign(**{str(name): values})
+    return found
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from everloop.errors import DataError, UsageError
 from everloop.loop.workspace import Workspace
 
 __all__ = [
-    "CONFIDENCE", "KINDS", "NOTES", "PREDICTION", "REASON", "SUGGESTED", "as_written", "filled", "keys",
-    "labelled_files", "labels_of", "plain", "read", "write",
+    "CONFIDENCE", "KINDS", "NOTES", "PREDICTION", "REASON", "SUGGESTED", "as_written", "filled", "labelled_files",
+    "labels_of", "plain", "read", "write",
 ]  # fmt: skip
 
 REASON, SUGGESTED, CONFIDENCE = "label_reason", "label_suggested", "label_confidence"
@@ -61,18 +61,23 @@ def labelled_files(workspace: Workspace) -> list[Path]:
         return []
 
 
-def labels_of(workspace: Workspace, columns: list[str]) -> dict[str, tuple[str, str]]:
-    """Return what label the project's files give each row, by its `keys` of these columns, and in which file."""
+def labels_of(workspace: Workspace, rows: pd.DataFrame) -> tuple[pd.Series[str], dict[str, tuple[str, str]]]:
+    """Return a key a row, and by it what label the project's files give such a row, and in which file.
+
+    Rows are the same that are so in all columns which those files have too.
+    """
     target, found = workspace.settings.data.target, dict[str, tuple[str, str]]()
-    for path in labelled_files(workspace):
-        there = read(path)
+    tables = {path.name: read(path) for path in labelled_files(workspace)}
+    given = [name for name in rows.columns if name not in (target, *NOTES)]
+    columns = [name for name in given if all(name in there.columns for there in tables.values())] or given
+    for file, there in tables.items():
         if {*columns, target} <= set(there.columns):
             labels = there[target].astype(object).map(plain)
-            found |= {key: (told, path.name) for key, told in zip(keys(there[columns]), labels, strict=True)}
-    return found
+            found |= {key: (told, file) for key, told in zip(_keys(there[columns]), labels, strict=True)}
+    return _keys(rows[columns]), found
 
 
-def keys(rows: pd.DataFrame) -> pd.Series[str]:
+def _keys(rows: pd.DataFrame) -> pd.Series[str]:
     """Return a text a row, the same for the same values, whatever kind of file they come from."""
     texts = [rows[name].astype(object).map(plain) for name in rows.columns]
     return pd.Series(["\0".join(row) for row in zip(*texts, strict=True)], index=rows.index, dtype=object)
@@ -80,9 +85,9 @@ def keys(rows: pd.DataFrame) -> pd.Series[str]:
 
 def plain(value: Any) -> str:
     """Return a value as text, the same for a whole number however it was read; empty where it is missing."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None or value != value else str(value).strip()
+    if isinstance(value, float):
+        return "" if value != value else str(int(value)) if value.is_integer() else str(value)
+    return "" if value is None or value is pd.NaT else str(value).strip()
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:

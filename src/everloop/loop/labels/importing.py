@@ -96,7 +96,10 @@ def import_labels(
     tell("adding labels")
     with tempfile.TemporaryDirectory(prefix="everloop-labels-") as place:
         table = _in_form(workspace, labelled[new].drop(columns=list(label_files.NOTES), errors="ignore"), path)
-        source = _named(workspace, table, Path(place))
+        try:
+            source = _named(workspace, table, Path(place))
+        except DataError as error:
+            raise DataError(f"{path.name}: {error}; nothing was taken", error.rows) from error
         added = add_data(workspace, [str(source)], now=now, beside=str(path.parent))
     event = _tell(workspace, before, added.commit, now)
     return Imported(int(new.sum()), left, added, event, known)
@@ -118,20 +121,20 @@ def _check_labels(workspace: Workspace, path: Path, rows: pd.DataFrame, target: 
 
 
 def _new(workspace: Workspace, path: Path, rows: pd.DataFrame) -> pd.Series[bool]:
-    """Return which rows no file of the project holds yet; raise `DataError` where one has another label there."""
-    target = workspace.settings.data.target
-    columns = [name for name in rows.columns if name not in (target, *label_files.NOTES)]
-    there = label_files.labels_of(workspace, columns)
-    keys, labels = label_files.keys(rows[columns]), rows[target].astype(object).map(label_files.plain)
-    for place, (key, given) in enumerate(zip(keys, labels, strict=True)):
-        told, name = there.get(key, (given, ""))
+    """Return which rows are in no file of the project yet; raise `DataError` where one has two labels."""
+    keys, there = label_files.labels_of(workspace, rows)
+    held, labels = set(there), rows[workspace.settings.data.target].astype(object).map(label_files.plain)
+    for place, key, given in zip(rows.index, keys, labels, strict=True):
+        told, where = there.setdefault(key, (given, f"row {place + 1}"))
         if told != given:
+            way = "correct one of them, or empty it"
+            if key in held:
+                way = "correct it in a copy of that for `everloop data add --replace`, or empty it here"
             raise DataError(
-                f"{path.name}: row {rows.index[place] + 1} is {given!r}, and {told!r} in {name}: correct it in a copy "
-                f"of that for `everloop data add --replace`, or empty it here; nothing was taken",
-                [int(rows.index[place])],
+                f"{path.name}: row {place + 1} is {given!r}, and {told!r} in {where}: {way}; nothing was taken",
+                [int(place)],
             )
-    return ~keys.isin(list(there))
+    return ~keys.isin(list(held))
 
 
 def _in_form(workspace: Workspace, rows: pd.DataFrame, path: Path) -> pd.DataFrame:

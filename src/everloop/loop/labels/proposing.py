@@ -112,8 +112,7 @@ def marked(rows: pd.DataFrame, chosen: Sequence[Chosen], schema: Schema, known: 
 
 def _open(workspace: Workspace, typed: pd.DataFrame, target: str) -> NDArray[np.intp]:
     """Return the places of rows that have no label yet, each of equal ones once."""
-    columns = [name for name in typed.columns if name not in (target, *label_files.NOTES)]
-    keys, known = label_files.keys(typed[columns]), label_files.labels_of(workspace, columns)
+    keys, known = label_files.labels_of(workspace, typed)
     return np.flatnonzero((~label_files.filled(typed, target)) & ~keys.isin(list(known)) & ~keys.duplicated())
 
 
