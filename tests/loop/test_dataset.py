@@ -11,8 +11,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pandas as pd
@@ -23,7 +25,7 @@ from tests.projects import history, write_project
 
 from everloop import git
 from everloop.data.dvc import Repository
-from everloop.errors import BusyError, DataError, NotFoundError, SystemError_, UsageError
+from everloop.errors import DataError, NotFoundError, SystemError_, UsageError
 from everloop.loop import data_versions
 from everloop.loop.asking import ask
 from everloop.loop.commands import PROMOTE, RETRAIN
@@ -276,8 +278,13 @@ def test_an_addition_that_is_killed_is_undone_by_the_next(folder: Path, point: s
 
 
 def test_only_one_at_a_time_and_only_under_git(folder: Path) -> None:
-    with lease(folder / ".everloop" / "data.lease"), pytest.raises(BusyError, match="another everloop data add"):
-        add(folder, folder.parent / "first.csv")
+    first, told = str(folder.parent / "first.csv"), SimpleQueue[str]()
+    with opened(folder) as workspace, ThreadPoolExecutor() as pool:
+        with lease(folder / ".everloop" / "data.lease"):
+            added = pool.submit(add_data, workspace, [first], tell=told.put)
+            assert told.get(timeout=60) == f"waiting for everloop data add (process {os.getpid()})"
+            assert not list((folder / "data").glob("*"))
+        assert added.result().rows == 500
     shutil.rmtree(folder / ".git")
     with pytest.raises(UsageError, match=r"is not under git, which versions need: run `git init` there first"):
         add(folder, folder.parent / "first.csv")

@@ -82,7 +82,6 @@ def add_data(
     now: float | None = None,
     beside: str | None = None,
     origin: str | None = None,
-    wait: bool = False,
 ) -> Added:
     """Check files (paths or URLs) against the frozen schema, then version them; all of them, or none.
 
@@ -91,8 +90,8 @@ def add_data(
     `now`; nothing is ingested then, and the file is in the quarantine with its reasons.
 
     Images and videos that a table names come along; they lie beside it, or in the folder or URL `beside`. `origin` is
-    where a delivery came from that lies elsewhere by now, which the quarantine tells. Raises `BusyError` while another
-    addition is under way, or waits for its end.
+    where a delivery came from that lies elsewhere by now, which the quarantine tells. It waits while another addition
+    is under way.
     """
     named = data_folder(workspace.settings)
     if named is None:
@@ -103,7 +102,7 @@ def add_data(
     if not git.is_repository(workspace.folder):
         raise UsageError(f"{workspace.folder} is not under git, which versions need: run `git init` there first")
     state = workspace.path(workspace.settings.storage.lease).parent
-    with lease(state / "data.lease", "everloop data add", wait), _staging(state / "staging") as staging:
+    with lease(state / "data.lease", "everloop data add", tell), _staging(state / "staging") as staging:
         _Attempt(workspace, named).undo_killed()
         adding = _Adding(workspace, workspace.folder / named, staging, replace, origin)
         for source in sources:

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -28,16 +28,17 @@ def holder(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def lease(path: Path, what: str = "controller", wait: bool = False) -> Iterator[None]:
-    """Hold a project's lease; a crash gives it back, a second holder is refused, or waits."""
+def lease(path: Path, what: str = "controller", waits: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold a project's lease; a crash gives it back, a second holder is refused, or `waits` and is told for whom."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        if wait:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        elif not _locked(file):
+        if not _locked(file):
             file.seek(0)
-            other = file.read().strip() or "unknown"
-            raise BusyError(f"another {what} (process {other}) runs this project: stop it first")
+            other = f"{what} (process {file.read().strip() or 'unknown'})"
+            if waits is None:
+                raise BusyError(f"another {other} runs this project: stop it first")
+            waits(f"waiting for {other}")
+            fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -123,7 +123,7 @@ def _add(
     )
     try:
         origin = workspace.settings.data.sources[name].url
-        added = add_data(workspace, [str(path)], replace=True, now=now, tell=tell, origin=origin, wait=True)
+        added = add_data(workspace, [str(path)], replace=True, now=now, tell=tell, origin=origin)
     except DataError as error:
         kept = error.kept or _quarantine(workspace, name, path, error, now)
         return Pulled(name, staged.rows, path.name, notes=notes, quarantined=kept, refused=str(error))
