@@ -255,7 +255,7 @@ def test_a_pipeline_of_numbers_may_begin_with_any_step(first: Any) -> None:
     exported(make_pipeline(first, LinearRegression()), conform(frame, schema), schema)
 
 
-@pytest.mark.parametrize("wrap", [make_pipeline, make_union], ids=name_of)
+@pytest.mark.parametrize("wrap", [make_pipeline, make_union], ids=["pipeline", "union"])
 def test_columns_may_be_taken_apart_by_what_a_first_step_begins_with(wrap: Any) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(300, 3)), columns=list("abc")).assign(time=np.arange(300.0))
