@@ -15,6 +15,7 @@ from everloop import store
 from everloop.checks import Verdict
 from everloop.errors import NotFoundError, UsageError
 from everloop.loop.commands import RETRAIN
+from everloop.loop.data_versions import log
 from everloop.loop.evaluating import Evaluated, evaluate_version
 from everloop.loop.evaluation_page import page
 from everloop.loop.version_report import render_report
@@ -87,6 +88,8 @@ def test_rows_without_a_time_are_told_none(tmp_path: Path) -> None:
     with opened(folder) as workspace:
         Loop(workspace).controller.step(NOW)
         told = evaluate_version(workspace).as_told()["evaluation"]
+        assert {(row["from"], row["to"]) for row in log(workspace)} == {("", "")}
+        assert "rows\n- trained on" in render_report(workspace)
     assert (told["start"], told["end"]) == (None, None)
     assert {period["start"] for period in told["over_time"]} == {None}
 

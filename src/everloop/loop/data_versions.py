@@ -26,7 +26,10 @@ def log(workspace: Workspace) -> list[dict[str, Any]]:
     query = sa.select(version.data_version, version.id, version.run, version.commit).order_by(version.created)
     with workspace.store.read() as connection:
         sets, used = list_versions(connection), [tuple(row) for row in connection.execute(query)]
-    told = [_of_set(row, [(id, run, commit) for data, id, run, commit in used if data == row["id"]]) for row in sets]
+    dated = workspace.settings.data.time is not None  # else times only say the order of rows
+    told = [
+        _of_set(row, [(id, run, commit) for data, id, run, commit in used if data == row["id"]], dated) for row in sets
+    ]
     if known := repository(workspace):
         for commit, time, message in git.log(workspace.folder, known.pointer_file):
             what = {"id": commit[:10], "made": time, "what": message, "rows": None, "from": "", "to": "", "used_by": ""}
@@ -35,7 +38,7 @@ def log(workspace: Workspace) -> list[dict[str, Any]]:
     return [row | {"made": show_time(row["made"])} for row in told]
 
 
-def _of_set(row: dict[str, Any], used: list[tuple[str, str, str | None]]) -> dict[str, Any]:
+def _of_set(row: dict[str, Any], used: list[tuple[str, str, str | None]], dated: bool) -> dict[str, Any]:
     """Return a training set with the models made of it, the newest one's commit and run; MLflow's run is called so."""
     _, run, commit = used[-1] if used else ("", "", None)
     return {
@@ -43,8 +46,8 @@ def _of_set(row: dict[str, Any], used: list[tuple[str, str, str | None]]) -> dic
         "made": row["created"],
         "what": "training set",
         "rows": row["rows"],
-        "from": show_time(row["start"])[:10],
-        "to": show_time(row["end"])[:10],
+        "from": show_time(row["start"])[:10] if dated else "",
+        "to": show_time(row["end"])[:10] if dated else "",
         "used_by": ", ".join(id for id, _, _ in used),
         "code": _short(commit or ""),
         "run": run,

@@ -40,7 +40,7 @@ def render_report(workspace: Workspace, version: str | None = None) -> str:
             "",
             *_metrics(row, champion),
             *_conditions(verdict),
-            *_facts(row, data, decision, rollout, pipeline),
+            *_facts(row, data, _span(data) if workspace.settings.data.time else "", decision, rollout, pipeline),
             f"More: `everloop show {row['id']}`, `everloop lineage {row['id']}`"
             + (f", `everloop show {decision['id']}`" if decision else ""),
             "",
@@ -87,16 +87,21 @@ def _gain(part: Mapping[str, Any]) -> str:
     return f"; loss lower by {found['gain']:.4g} (95 %: {low:.4g} to {high:.4g})"
 
 
+def _span(data: Mapping[str, Any]) -> str:
+    start, end = (show_time(data[name])[:10] for name in ("start", "end"))
+    return f", {start} to {end}"
+
+
 def _facts(
     row: Mapping[str, Any],
     data: Mapping[str, Any],
+    span: str,
     decision: Mapping[str, Any] | None,
     rollout: Mapping[str, Any] | None,
     pipeline: str | None,
 ) -> Iterator[str]:
     window = row["window"]
-    start, end = (show_time(data[name])[:10] for name in ("start", "end"))
-    yield f"- data: {data['id']}, {data['rows']:,} rows, {start} to {end}"
+    yield f"- data: {data['id']}, {data['rows']:,} rows{span}"
     yield f"- trained on: {plain(window.get('name', 'all of it'))}: {plain(window.get('reason', ''))}"
     yield f"- code: {row['commit'] or 'no commit'}{f', {pipeline}' if pipeline else ''}; run {row['run']}"
     if decision:
