@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from everloop.cli.completion import versions
+from everloop.cli.of_a_row import Place, Row, Version
 
 __all__ = ["counterfactual"]
 
 
 def counterfactual(
-    row: Annotated[str, typer.Argument(help="A prediction's id, or the number of a row that a version was judged on.")],
+    row: Row,
     wanted: Annotated[
         str | None, typer.Option(help="A label, by default any other; of values 'above 300' or 'below 300'.")
     ] = None,
@@ -21,11 +21,8 @@ def counterfactual(
     may_change: Annotated[
         list[str] | None, typer.Option(help="A sensitive column that may change too; may be repeated.")
     ] = None,
-    place: Annotated[int, typer.Option("--row", help="The row of a prediction of several, from 0.")] = 0,
-    version: Annotated[
-        str | None,
-        typer.Option(help="Such as v3; by default that which answered, else the champion.", autocompletion=versions),
-    ] = None,
+    place: Place = 0,
+    version: Version = None,
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -7,21 +7,18 @@ from typing import Annotated
 
 import typer
 
-from everloop.cli.completion import versions
+from everloop.cli.of_a_row import Place, Row, Version
 
 __all__ = ["explain"]
 
 
 def explain(
-    row: Annotated[str, typer.Argument(help="A prediction's id, or the number of a row that a version was judged on.")],
+    row: Row,
     of_class: Annotated[
         str | None, typer.Option("--class", help="Whose probability is explained; by default the likeliest's.")
     ] = None,
-    place: Annotated[int, typer.Option("--row", help="The row of a prediction of several, from 0.")] = 0,
-    version: Annotated[
-        str | None,
-        typer.Option(help="Such as v3; by default that which answered, else the champion.", autocompletion=versions),
-    ] = None,
+    place: Place = 0,
+    version: Version = None,
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

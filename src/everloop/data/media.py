@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from everloop.data.sources import objects
+from everloop.data.sources import files, objects
 from everloop.data.validation import row_numbers
 from everloop.errors import DataError, SystemError_, UsageError
 from everloop.inference.media import media_column, packed, text_of
@@ -84,7 +84,7 @@ def named_files(frame: pd.DataFrame, declared: Mapping[str, Media]) -> list[str]
 
 def beside(source: str, folder: Path) -> Path | None:
     """Return the folder beside whose tables files are named; None where tables come from a URL."""
-    if "://" in source and not source.startswith("file://"):
+    if not files.is_local(source):
         return None
     path = Path(source.removeprefix("file://"))
     parts = path.parent.parts

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from everloop import registry
-from everloop.data.sources.files import matches
+from everloop.data.sources.files import is_local, matches
 from everloop.errors import (
     BundleError,
     CheckError,
@@ -137,7 +137,7 @@ def _subject(workspace: Workspace, version: str | None, tell: Tell) -> Iterator[
         yield Subject(workspace, row["id"], row["run"], workspace.path(row["bundle"]), arguments)
         return
     source = workspace.settings.data.source
-    if "://" not in source:
+    if is_local(source):
         matches(source, workspace.folder)  # raises where there is nothing to train on
     tell("training")
     with (

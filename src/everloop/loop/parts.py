@@ -191,7 +191,7 @@ def look_through(
 
 def _refuse_too_large(source: str, folder: Path) -> None:
     """Raise `DataError` for files that cannot be held whole, before the machine kills whoever tries."""
-    if "://" in source and not source.startswith("file://"):
+    if not files.is_local(source):
         return
     size = sum(path.stat().st_size for path in files.matches(source, folder))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -51,7 +51,7 @@ def parts(source: str, folder: Path, rows: int) -> Iterator[pd.DataFrame]:
 @contextlib.contextmanager
 def _located(source: str, folder: Path) -> Iterator[list[Path]]:
     """Give the files that `source` matches; those of a URL as copies, which are gone afterwards."""
-    if "://" not in source or source.startswith("file://"):
+    if is_local(source):
         yield matches(source, folder)
         return
     urls = objects.matching(source)
@@ -209,9 +209,14 @@ def matches(source: str, folder: Path) -> list[Path]:
     return found
 
 
+def is_local(source: str) -> bool:
+    """Tell whether a source lies in a folder of this machine, and not in a bucket or behind a server."""
+    return "://" not in source or source.startswith("file://")
+
+
 def lacks(source: str, folder: Path) -> str:
     """Return what `matches` would raise where there is no file, else an empty text; buckets are not looked into."""
-    if "://" in source and not source.startswith("file://"):
+    if not is_local(source):
         return ""
     try:
         matches(source, folder)

@@ -53,12 +53,8 @@ def filled(rows: pd.DataFrame, target: str) -> pd.Series[Any]:
 def labelled_files(workspace: Workspace) -> list[Path]:
     """Return the project's files of labelled rows; there may be none yet."""
     source = workspace.settings.data.source
-    if "://" in source and not source.startswith("file://"):
-        return []
-    try:
-        return files.matches(source, workspace.folder)
-    except DataError:
-        return []
+    there = files.is_local(source) and not files.lacks(source, workspace.folder)
+    return files.matches(source, workspace.folder) if there else []
 
 
 def labels_of(workspace: Workspace, rows: pd.DataFrame) -> tuple[pd.Series[str], dict[str, tuple[str, str]]]:
