@@ -99,6 +99,22 @@ def test_a_rollback_ends_the_rollout(loop: Loop) -> None:
     assert "is the first champion" in loop.ask(ROLLBACK)["error"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("training.horizon", "x", "--set: [training.horizon] 'x' is no duration"),
+        ("training.max_rows", -1, "--set: [training.max_rows] -1 lies outside 0 to"),
+        ("training.horizn", "3d", "unknown key 'horizn' in [training] (did you mean 'horizon'?)"),
+        ("data.target", "y", "'data.target' cannot be set for one run"),
+    ],
+)
+def test_what_cannot_be_set_for_a_run_is_refused_before_it_is_decided(
+    loop: Loop, key: str, value: Any, told: str
+) -> None:
+    assert told in loop.ask(RETRAIN, set={key: value})["error"]
+    assert loop.rows(tables.decision) == []
+
+
 def test_a_project_without_data_asks_for_some_once(loop: Loop) -> None:
     file = loop.workspace.folder / "data" / "history.csv"
     rows = file.read_bytes()

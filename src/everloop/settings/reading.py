@@ -69,9 +69,11 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
             raise UsageError(f"unknown key {path[-1]!r} in [training]{close_match(path[-1], plain)}")
         inner[path[-1]] = value
     try:
-        return msgspec.structs.replace(settings, training=msgspec.convert(plain, Training))
+        found = msgspec.structs.replace(settings, training=msgspec.convert(plain, Training))
     except msgspec.ValidationError as error:
         raise UsageError(f"what is set for this run does not fit [training]: {error}") from error
+    check_values(found, "", "--set")
+    return found
 
 
 def parse(text: str, path: str = FILE) -> Settings:
