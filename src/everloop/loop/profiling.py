@@ -16,6 +16,7 @@ from everloop.data.leakage import leaks
 from everloop.data.media import columns_of
 from everloop.data.profile import Profile, profile
 from everloop.data.profile_page import render
+from everloop.data.schema import ORDER
 from everloop.data.sources import files
 from everloop.errors import DataError, UsageError
 from everloop.loop.parts import parts_of
@@ -61,7 +62,8 @@ def profile_data(
     target = workspace.settings.data.target
     tell("profiling")
     media = [name for name in workspace.settings.data.columns if name in table.columns]
-    found = profile(table.drop(columns=media), name, target, time, progress)
+    shown = table.drop(columns=[ORDER, *media], errors="ignore")  # an order is no time, and hides double rows
+    found = profile(shown, name, target, time, progress)
     shifts = list[Shift]()
     if against is not None:
         tell("comparing")
